@@ -1,0 +1,159 @@
+"""The frozen Stable Audio 3, as the rest of Woodshed sees it: sound and words in, velocity and sound out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from finetune.base_model.chunks import in_chunks
+from finetune.errors import WoodshedError
+
+
+@dataclass(frozen=True)
+class PromptEmbedding:
+    """What the text encoder says of one prompt: (tokens, width) float32, real tokens only, no padding."""
+
+    tokens: torch.Tensor
+
+
+@dataclass
+class Conditions:
+    """What the transformer is told besides the noisy latents, for one batch.
+
+    `prompts`: one per clip. `seconds`: (batch,) float32. `dropped`: (batch,) bool, True where the clip is
+    unconditional. `kept_mask`: (batch, 1, frames), 1 where the audio is given (inpainting), and `kept_latents`:
+    (batch, channels, frames), the given latents times that mask; None for both means everything is generated.
+    """
+
+    prompts: list[PromptEmbedding]
+    seconds: torch.Tensor
+    dropped: torch.Tensor | None = None
+    kept_mask: torch.Tensor | None = None
+    kept_latents: torch.Tensor | None = None
+
+
+@dataclass
+class BaseModel:
+    """Text encoder, duration embedder, autoencoder and DiT of one base, with diffusers' faults mended.
+
+    `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
+    `name` is what the recipe called it. After `release_encoders` only the parts that a training step needs remain.
+    """
+
+    name: str
+    fingerprint: str
+    post_trained: bool
+    transformer: Any
+    duration_embedder: Any
+    autoencoder: Any | None
+    text_encoder: Any | None
+    tokenizer: Any | None
+    sample_rate: int
+    samples_per_latent: int
+    latent_channels: int
+    prompt_tokens: int
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.proj_in.weight.device
+
+    @property
+    def trainable_parts(self) -> nn.ModuleDict:
+        """The modules an adapter may be attached to, under the names that adapter files use."""
+        return nn.ModuleDict({"transformer": self.transformer, "duration_embedder": self.duration_embedder})
+
+    def frames(self, samples: int) -> int:
+        """Latent frames that hold `samples` samples."""
+        return math.ceil(samples / self.samples_per_latent)
+
+    def seconds_to_frames(self, seconds: float) -> int:
+        return self.frames(int(seconds * self.sample_rate))
+
+    def release_encoders(self) -> None:
+        """Drop autoencoder, text encoder and tokenizer: everything that is needed of them is cached."""
+        self.autoencoder = self.text_encoder = self.tokenizer = None
+
+    @torch.no_grad()
+    def encode_audio(self, audio: torch.Tensor) -> torch.Tensor:
+        """(batch, 2, samples) at the base's rate, -1..1 → (batch, channels, frames) float32 latents.
+
+        The last frame is completed with silence. Stability's own encoder adds a little noise even at
+        inference; here it is off.
+        """
+        if self.autoencoder is None:
+            raise WoodshedError("The autoencoder of this base was released; load the base again to encode audio.")
+        frames = self.frames(audio.shape[-1])
+        missing = frames * self.samples_per_latent - audio.shape[-1]
+        padded = nn.functional.pad(audio.to(self.device, torch.float32), (0, missing))
+        return in_chunks(
+            lambda x: self.autoencoder.encode(x).latents, padded, frames, self.samples_per_latent, 1
+        )
+
+    @torch.no_grad()
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, frames) → (batch, 2, frames · samples_per_latent) float32 audio, clamped to -1..1."""
+        if self.autoencoder is None:
+            raise WoodshedError("The autoencoder of this base was released; load the base again to decode latents.")
+        latents = latents.to(self.device, torch.float32)
+        audio = in_chunks(
+            lambda x: self.autoencoder.decode(x).sample, latents, latents.shape[-1], 1, self.samples_per_latent
+        )
+        return audio.clamp(-1, 1)
+
+    @torch.no_grad()
+    def encode_prompt(self, text: str) -> PromptEmbedding:
+        """The prompt's real tokens, alone and unpadded, so that the result does not depend on its neighbours.
+
+        Prompts longer than `prompt_tokens` are cut there, as the base was trained.
+        """
+        if self.text_encoder is None or self.tokenizer is None:
+            raise WoodshedError("The text encoder of this base was released; load the base again to encode prompts.")
+        encoded = self.tokenizer(text, truncation=True, max_length=self.prompt_tokens, return_tensors="pt")
+        ids, mask = encoded.input_ids.to(self.device), encoded.attention_mask.to(self.device)
+        if ids.shape[1] == 0:
+            width = self.transformer.config.cond_token_dim
+            return PromptEmbedding(torch.zeros(0, width, device=self.device))
+        states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return PromptEmbedding(states[0].float())
+
+    def velocity(self, noisy: torch.Tensor, t: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        """The predicted ε - x: `noisy` (batch, channels, frames) at times `t` (batch,), 0 clean, 1 noise.
+
+        `t` stays float32 into the model. Gradients flow through the transformer and the duration embedder.
+        """
+        duration = self.duration_embedder(conditions.seconds.to(self.device))
+        dtype = noisy.dtype
+        output = self.transformer(
+            hidden_states=noisy,
+            timestep=t.float(),
+            encoder_hidden_states=self._context(conditions, duration).to(dtype),
+            global_hidden_states=duration.to(dtype),
+            local_add_cond=self._local_condition(noisy, conditions),
+            return_dict=False,
+        )
+        return output[0]
+
+    def _context(self, conditions: Conditions, duration: torch.Tensor) -> torch.Tensor:
+        """(batch, prompt_tokens + 1, width): prompt, learned padding, duration; all zero where dropped.
+
+        Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too.
+        """
+        padding = self.transformer.prompt_padding_embedding.to(duration.dtype)
+        rows = padding.expand(len(conditions.prompts), self.prompt_tokens, -1).clone()
+        for row, prompt in zip(rows, conditions.prompts, strict=True):
+            row[: len(prompt.tokens)] = prompt.tokens.to(row)
+        context = torch.cat([rows, duration.unsqueeze(1)], dim=1)
+        if conditions.dropped is None:
+            return context
+        return torch.where(conditions.dropped.to(self.device)[:, None, None], 0.0, context)
+
+    def _local_condition(self, noisy: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        """(batch, 1 + channels, frames): mask and masked latents; zeros, never nothing, since it has biases."""
+        if conditions.kept_mask is None or conditions.kept_latents is None:
+            batch, channels, frames = noisy.shape
+            return noisy.new_zeros(batch, 1 + channels, frames)
+        return torch.cat([conditions.kept_mask, conditions.kept_latents], dim=1).to(noisy)
