@@ -1,0 +1,165 @@
+"""The one file that says everything about a run: a typed tree, one line of help a field, strict when read.
+
+Groups stand in the order of the run. Relative paths are relative to the working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+
+
+def option(
+    default: Any, help: str, low: float | None = None, high: float | None = None, above: float | None = None
+) -> Any:
+    """A field with its line of help and its range; `low` and `high` are in it, `above` is not."""
+    metadata = {"help": help, "low": low, "high": high, "above": above}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class BaseGroup:
+    model: str = option("starter", "'starter', or the folder of a Stable Audio 3 base to train on")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", "number format of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU"
+    )
+
+
+@dataclass
+class DataGroup:
+    dataset: str = option("???", "folder that `woodshed prep` wrote")
+    crop_seconds: float = option(20.0, "longer clips are cropped to this, at random", above=0, high=384)
+    length: Literal["whole", "excerpt"] = option(
+        "whole", "whole: a clip is a piece that ends; excerpt: it is a part of its recording, which goes on"
+    )
+    captions: Literal["canonical", "varied"] = option(
+        "varied",
+        "canonical: always the clip's one caption; varied: one of its wordings, drawn each time",
+    )
+
+
+@dataclass
+class AdapterGroup:
+    kind: Literal["lora", "dora"] = option("lora", "lora, or dora (which also learns the size of each row)")
+    rank: int = option(16, "width of the adapter: more learns more, and overfits sooner", low=1, high=1024)
+    alpha: float | None = option(None, "strength alpha / rank; null is alpha = rank", above=0)
+    targets: Literal["attention", "attention+ff", "all"] = option(
+        "all", "layers of the base that are adapted"
+    )
+    duration_embedder: bool = option(False, "adapt what the base knows of lengths too; not on small sets")
+    dropout: float = option(0.0, "share of the adapter's inputs dropped while training", low=0, high=0.9)
+    rank_stabilised: bool = option(False, "strength alpha / √rank (rsLoRA), for high ranks")
+    init_from: str | None = option(None, "folder of an adapter to go on from; null starts from nothing")
+
+
+@dataclass
+class TrainingGroup:
+    steps: int = option(1000, "optimizer steps of the whole run", low=1)
+    batch_size: int = option(1, "clips in one pass through the base", low=1)
+    gradient_accumulation: int = option(1, "passes in one step: their gradients are averaged", low=1)
+    checkpoint_every: int = option(100, "steps between checkpoints", low=1)
+    keep_checkpoints: int = option(2, "newest checkpoints that are kept", low=1)
+    gradient_checkpointing: bool = option(False, "less memory for about half as much time again")
+    max_gradient_norm: float = option(1.0, "longer gradients are shortened to this norm", above=0)
+    conditioning_dropout: float = option(0.1, "share of clips trained without a prompt", low=0, high=1)
+    inpainting: bool = option(True, "train to fill gaps and to continue, as the base was")
+    inpainting_shares: list[float] = option(  # noqa: RUF009
+        [0.1, 0.8, 0.1], "shares of clips with random gaps, with everything to make, with a given beginning"
+    )
+    silence_seconds: float = option(4.0, "mean silence added after whole clips (data.length: whole)", low=0)
+    optimal_transport: bool = option(True, "pair noise and clips within a batch by distance")
+    length_shift: bool = option(True, "shift noise levels by the clip's length, as the base was trained")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "auto is the GPU where there is one")
+
+
+@dataclass
+class OptimizerGroup:
+    name: Literal["adamw8bit", "adamw", "lion8bit", "pagedadamw8bit"] = option(
+        "adamw8bit", "the optimizer; the 8-bit ones need a quarter of the memory"
+    )
+    learning_rate: float = option(1e-4, "size of a step once warmed up", above=0, high=1)
+    betas: list[float] = option([0.9, 0.95], "memory of the gradient and of its size")  # noqa: RUF009
+    weight_decay: float = option(0.01, "pull of the adapter towards nothing", low=0, high=1)
+    warmup_steps: int = option(0, "steps over which the learning rate rises from nothing", low=0)
+    schedule: Literal["constant", "cosine"] = option("constant", "cosine falls to nothing at the last step")
+
+
+@dataclass
+class ValidationGroup:
+    every: int = option(100, "steps between held-out losses; first and last step always have one", low=1)
+    clips: int = option(64, "held-out clips that are looked at, at most", low=1)
+    draws: int = option(1, "draws of noise for each clip and noise level", low=1)
+
+
+@dataclass
+class SamplesGroup:
+    every: int = option(250, "steps between samples; first and last step always have them", low=1)
+    prompts: list[str] = option([], "what to generate; an empty list: captions of two clips")  # noqa: RUF009
+    seconds: float | None = option(None, "length of a sample; null: of the longest clip", above=0, high=384)
+    steps: int = option(50, "Euler steps of a sample", low=1, high=1000)
+    guidance: float = option(4.0, "how closely a sample follows its prompt; 1 is no guidance", low=0, high=50)
+    seed: int = option(0, "seed of the first sample; the next prompts take the next seeds", low=0)
+
+
+@dataclass
+class TrackingGroup:
+    wandb: Literal["off", "offline", "online"] = option(
+        "off", "Weights & Biases: off, kept on this disk, or sent"
+    )
+    project: str = option("woodshed", "Weights & Biases project")
+
+
+@dataclass
+class OutputGroup:
+    root: str = option("runs", "the run's folder is made in here, under its name; the cache of latents too")
+
+
+@dataclass
+class Recipe:
+    name: str = option("???", "name of the run and of its folder")
+    seed: int = option(0, "seed of everything that is drawn at random", low=0)
+    base: BaseGroup = field(default_factory=BaseGroup)
+    data: DataGroup = field(default_factory=DataGroup)
+    adapter: AdapterGroup = field(default_factory=AdapterGroup)
+    training: TrainingGroup = field(default_factory=TrainingGroup)
+    optimizer: OptimizerGroup = field(default_factory=OptimizerGroup)
+    validation: ValidationGroup = field(default_factory=ValidationGroup)
+    samples: SamplesGroup = field(default_factory=SamplesGroup)
+    tracking: TrackingGroup = field(default_factory=TrackingGroup)
+    output: OutputGroup = field(default_factory=OutputGroup)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML in the order of the run."""
+    return OmegaConf.to_yaml(OmegaConf.structured(recipe))
+
+
+def values(recipe: Recipe) -> dict[str, Any]:
+    """Dotted key → value, for every key."""
+    return {
+        f"{group.name}.{key.name}" if key else group.name: getattr(part, key.name) if key else part
+        for group in fields(recipe)
+        for part in [getattr(recipe, group.name)]
+        for key in (fields(part) if is_dataclass(part) else [None])
+    }
+
+
+def differing_keys(one: Recipe, other: Recipe) -> list[str]:
+    """Dotted keys whose values differ, in the recipe's order."""
+    first, second = values(one), values(other)
+    return [key for key in first if first[key] != second[key]]
+
+
+def options() -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """(dotted key, default, metadata) of every key: help and range."""
+    defaults = values(Recipe())
+    for group in fields(Recipe):
+        part = getattr(Recipe(), group.name)
+        for key in fields(part) if is_dataclass(part) else [group]:
+            dotted = f"{group.name}.{key.name}" if is_dataclass(part) else group.name
+            yield dotted, defaults[dotted], dict(key.metadata)
