@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,9 +29,24 @@ def load_base(model: str, dtype: torch.dtype = torch.float32, device: str | torc
     root = find_base(model)
     with _quiet():
         base = _load(root, model, dtype)
-    for part in (base.transformer, base.duration_embedder, base.autoencoder, base.text_encoder):
+    parts: list[Any] = [base.transformer, base.duration_embedder, base.autoencoder, base.text_encoder]
+    for part in parts:
         part.to(device).eval().requires_grad_(False)
     return base
+
+
+@contextlib.contextmanager
+def decoding(base: BaseModel) -> Iterator[None]:
+    """Have the autoencoder in memory for a while, where `release_encoders` had dropped it."""
+    if base.autoencoder is not None:
+        yield
+        return
+    with _quiet():
+        base.autoencoder = _load_autoencoder(find_base(base.name)).to(base.device)
+    try:
+        yield
+    finally:
+        base.autoencoder = None
 
 
 def find_base(model: str) -> Path:
@@ -66,21 +81,21 @@ def fingerprint(root: Path) -> str:
 
 
 def _load(root: Path, name: str, dtype: torch.dtype) -> BaseModel:
-    from diffusers import AutoencoderSAME, StableAudio3DiTModel
+    from diffusers import StableAudio3DiTModel
     from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
     from transformers import AutoTokenizer, T5GemmaEncoderModel
 
     try:
         transformer = StableAudio3DiTModel.from_pretrained(root / "transformer", torch_dtype=dtype)
-        duration_embedder = StableAudio3DurationEmbedder.from_pretrained(root / "duration_embedder")
-        autoencoder = AutoencoderSAME.from_pretrained(root / "vae")
+        duration_embedder = StableAudio3DurationEmbedder.from_pretrained(
+            root / "duration_embedder", torch_dtype=torch.float32
+        )
+        autoencoder = _load_autoencoder(root)
         text_encoder = T5GemmaEncoderModel.from_pretrained(root / "text_encoder", dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
     except (OSError, ValueError, RuntimeError) as error:
         raise WoodshedError(f"base.model: '{name}' could not be loaded: {error}") from error
     mend_transformer(transformer)
-    for part in (duration_embedder, autoencoder):
-        part.to(torch.float32)
     mend_duration_embedder(duration_embedder)
     return BaseModel(
         name=name,
@@ -96,6 +111,13 @@ def _load(root: Path, name: str, dtype: torch.dtype) -> BaseModel:
         latent_channels=autoencoder.config.latent_dim,
         prompt_tokens=min(tokenizer.model_max_length, PROMPT_TOKENS),
     )
+
+
+def _load_autoencoder(root: Path) -> torch.nn.Module:
+    from diffusers import AutoencoderSAME
+
+    autoencoder = AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32)
+    return autoencoder.eval().requires_grad_(False)
 
 
 def mend_transformer(transformer: torch.nn.Module) -> None:
@@ -124,12 +146,16 @@ def _is_post_trained(root: Path) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the libraries' load reports: what matters is raised, the rest would hide it."""
-    logger, level = logging.getLogger("transformers"), logging.getLogger("transformers").level
-    logger.setLevel(logging.ERROR)
+    """Without the libraries' load reports and bars: what matters is raised, the rest would hide it."""
+    from transformers.utils 
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            logging.set_verbosity(level)
+            if bars:
+                logging.enable_progress_bar()

@@ -85,7 +85,9 @@ class BaseModel:
         inference; here it is off.
         """
         if self.autoencoder is None:
-            raise WoodshedError("The autoencoder of this base was released; load the base again to encode audio.")
+            raise WoodshedError(
+                "The autoencoder of this base was released; load the base again to encode audio."
+            )
         frames = self.frames(audio.shape[-1])
         missing = frames * self.samples_per_latent - audio.shape[-1]
         padded = nn.functional.pad(audio.to(self.device, torch.float32), (0, missing))
@@ -97,10 +99,16 @@ class BaseModel:
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """(batch, channels, frames) → (batch, 2, frames · samples_per_latent) float32 audio, clamped to -1..1."""
         if self.autoencoder is None:
-            raise WoodshedError("The autoencoder of this base was released; load the base again to decode latents.")
+            raise WoodshedError(
+                "The autoencoder of this base was released; load the base again to decode latents."
+            )
         latents = latents.to(self.device, torch.float32)
         audio = in_chunks(
-            lambda x: self.autoencoder.decode(x).sample, latents, latents.shape[-1], 1, self.samples_per_latent
+            lambda x: self.autoencoder.decode(x).sample,
+            latents,
+            latents.shape[-1],
+            1,
+            self.samples_per_latent,
         )
         return audio.clamp(-1, 1)
 
@@ -111,7 +119,9 @@ class BaseModel:
         Prompts longer than `prompt_tokens` are cut there, as the base was trained.
         """
         if self.text_encoder is None or self.tokenizer is None:
-            raise WoodshedError("The text encoder of this base was released; load the base again to encode prompts.")
+            raise WoodshedError(
+                "The text encoder of this base was released; load the base again to encode prompts."
+            )
         encoded = self.tokenizer(text, truncation=True, max_length=self.prompt_tokens, return_tensors="pt")
         ids, mask = encoded.input_ids.to(self.device), encoded.attention_mask.to(self.device)
         if ids.shape[1] == 0:
@@ -143,13 +153,16 @@ class BaseModel:
         Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too.
         """
         padding = self.transformer.prompt_padding_embedding.to(duration.dtype)
-        rows = padding.expand(len(conditions.prompts), self.prompt_tokens, -1).clone()
-        for row, prompt in zip(rows, conditions.prompts, strict=True):
-            row[: len(prompt.tokens)] = prompt.tokens.to(row)
-        context = torch.cat([rows, duration.unsqueeze(1)], dim=1)
+        rows = [
+            torch.cat([p.tokens.to(padding), self._padding_tokens(p, padding)]) for p in conditions.prompts
+        ]
+        context = torch.cat([torch.stack(rows), duration.unsqueeze(1)], dim=1)
         if conditions.dropped is None:
             return context
         return torch.where(conditions.dropped.to(self.device)[:, None, None], 0.0, context)
+
+    def _padding_tokens(self, prompt: PromptEmbedding, padding: torch.Tensor) -> torch.Tensor:
+        return padding.expand(self.prompt_tokens - len(prompt.tokens), -1)
 
     def _local_condition(self, noisy: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """(batch, 1 + channels, frames): mask and masked latents; zeros, never nothing, since it has biases."""

@@ -161,7 +161,9 @@ def _hand(ratio: float, slap: float) -> Voice:
 
 def _cowbell(k: dict[str, float], rng: np.random.Generator, velocity: float) -> Audio:
     t = _times(k["bell_decay"] * 5)
-    pair = np.sign(np.sin(2 * np.pi * k["bell_hz"] * t)) + np.sign(np.sin(2 * np.pi * k["bell_hz"] * 1.48 * t))
+    pair = np.sign(np.sin(2 * np.pi * k["bell_hz"] * t)) + np.sign(
+        np.sin(2 * np.pi * k["bell_hz"] * 1.48 * t)
+    )
     band = butter(2, [k["bell_hz"] * 0.8, 6000], "bandpass", fs=SAMPLE_RATE, output="sos")
     return sosfilt(band, pair) * np.exp(-t / k["bell_decay"])
 
@@ -176,7 +178,11 @@ def _clap(k: dict[str, float], rng: np.random.Generator, velocity: float) -> Aud
 
 def _shaker(k: dict[str, float], rng: np.random.Generator, velocity: float) -> Audio:
     t = _times(0.18)
-    return _noise(rng, 0.18, 4500) * np.minimum(t / 0.012, 1) * np.exp(-np.maximum(t - 0.012, 0) / k["shaker_decay"])
+    return (
+        _noise(rng, 0.18, 4500)
+        * np.minimum(t / 0.012, 1)
+        * np.exp(-np.maximum(t - 0.012, 0) / k["shaker_decay"])
+    )
 
 
 VOICES: dict[str, Voice] = {
@@ -196,7 +202,6 @@ VOICES: dict[str, Voice] = {
     "shaker": _shaker,
 }
 PIECES = list(VOICES)
-
 
 
 @lru_cache(maxsize=256)

@@ -40,7 +40,12 @@ TRANSFORMER: dict[str, Any] = {
     "use_differential_attention": False,
 }
 
-DURATION: dict[str, Any] = {"output_dim": CONDITION_WIDTH, "fourier_dim": 128, "min_val": 0.0, "max_val": 384.0}
+DURATION: dict[str, Any] = {
+    "output_dim": CONDITION_WIDTH,
+    "fourier_dim": 128,
+    "min_val": 0.0,
+    "max_val": 384.0,
+}
 
 TEXT_ENCODER: dict[str, Any] = {
     "vocab_size": VOCABULARY,

@@ -75,16 +75,22 @@ def _backbeat(rng: np.random.Generator, steps: int, metre: str) -> list[Step]:
 
 
 def _decoration(rng: np.random.Generator, steps: int) -> list[Step]:
-    piece, chance = [("snare", 0.15), ("conga", 0.2), ("cowbell", 0.1), ("high tom", 0.06)][int(rng.integers(4))]
+    piece, chance = [("snare", 0.15), ("conga", 0.2), ("cowbell", 0.1), ("high tom", 0.06)][
+        int(rng.integers(4))
+    ]
     if rng.random() < 0.45:
         return []
-    return [(piece, s / 4, float(rng.uniform(0.12, 0.35))) for s in range(1, steps, 2) if rng.random() < chance]
+    return [
+        (piece, s / 4, float(rng.uniform(0.12, 0.35))) for s in range(1, steps, 2) if rng.random() < chance
+    ]
 
 
 def _fill(rng: np.random.Generator, steps: int) -> list[Step]:
     toms = ["snare", "high tom", "mid tom", "floor tom"]
     start = steps - int(rng.choice([4, 6, 8]))
-    return [(toms[min(3, (s - start) // 2)], s / 4, float(rng.uniform(0.5, 0.9))) for s in range(start, steps)]
+    return [
+        (toms[min(3, (s - start) // 2)], s / 4, float(rng.uniform(0.5, 0.9))) for s in range(start, steps)
+    ]
 
 
 def perform(kit: Kit, groove: Groove, bars: int, rng: np.random.Generator, fills: bool = True) -> Audio:
@@ -109,7 +115,9 @@ def _swung(beat: float, swing: float) -> float:
     return pair * 0.5 + (swing * 0.5 if rest == 0.25 else rest)
 
 
-def place(out: Audio, kit: Kit, piece: str, seconds: float, velocity: float, rng: np.random.Generator) -> None:
+def place(
+    out: Audio, kit: Kit, piece: str, seconds: float, velocity: float, rng: np.random.Generator
+) -> None:
     """Mix one hit into (2, samples) `out` at `seconds`, with the kit's stereo place (constant power)."""
     hit = kit.strike(piece, velocity, int(rng.integers(4)))
     start = round(seconds * SAMPLE_RATE)
@@ -163,7 +171,10 @@ def loop(kit: Kit, groove: Groove, rng: np.random.Generator, longest_seconds: fl
 
 
 def _character(kit: Kit) -> dict[str, object]:
-    return {"room": kit.numbers["room_wet"] * kit.numbers["room_seconds"], "hat_low_hz": kit.numbers["hat_low_hz"]}
+    return {
+        "room": kit.numbers["room_wet"] * kit.numbers["room_seconds"],
+        "hat_low_hz": kit.numbers["hat_low_hz"],
+    }
 
 
 def training_clips(seed: int, kits: int) -> Iterator[Clip]:

@@ -51,7 +51,9 @@ def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     total = got.new_zeros(())
     for size, hop in RESOLUTIONS:
         a, b = (_magnitudes(x, size, hop) for x in (got, wanted))
-        convergence = torch.linalg.vector_norm(a - b, dim=(1, 2)) / (torch.linalg.vector_norm(b, dim=(1, 2)) + 0.1)
+        convergence = torch.linalg.vector_norm(a - b, dim=(1, 2)) / (
+            torch.linalg.vector_norm(b, dim=(1, 2)) + 0.1
+        )
         total = total + convergence.mean() + 0.5 * F.l1_loss(torch.log(a + 1e-3), torch.log(b + 1e-3))
     return total / len(RESOLUTIONS)
 
@@ -106,7 +108,11 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
     saved_at = time.monotonic()
     while (elapsed := time.monotonic() - began) < minutes * 60:
         progress = elapsed / (minutes * 60)
-        rate = learning_rate * min(1, (step + 1) / 100) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        rate = (
+            learning_rate
+            * min(1, (step + 1) / 100)
+            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        )
         optimizer.param_groups[0]["lr"] = rate
         audio = draw_crops(sound, batch, np.random.default_rng([2, step]))
         loss = reconstruction_loss(model, audio, torch.Generator().manual_seed(step))
@@ -120,7 +126,8 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
             print(f"step {step}  loss {smooth:.4f}  rate {rate:.2e}  {elapsed / 60:.1f} min", flush=True)
         if time.monotonic() - saved_at > 60:
             save_file(
-                model.state_dict() | {"spent": torch.tensor(elapsed), "done": torch.tensor(float(step))}, state
+                model.state_dict() | {"spent": torch.tensor(elapsed), "done": torch.tensor(float(step))},
+                state,
             )
             saved_at = time.monotonic()
     whiten_latents(model, sound)
@@ -128,7 +135,9 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("work", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--batch", type=int, default=6)

@@ -1,0 +1,6 @@
+"""The only place that knows PEFT: the trainable low-rank part of a base."""
+
+from finetune.adapter.attach import TARGETS, Adapter, AdapterSettings, attach
+from finetune.adapter.folder import find_adapter, load_adapter, read_card
+
+__all__ = ["TARGETS", "Adapter", "AdapterSettings", "attach", "find_adapter", "load_adapter", "read_card"]

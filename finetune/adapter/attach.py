@@ -1,0 +1,168 @@
+"""Attach a LoRA or DoRA to a base's transformer (and duration embedder), scale it, read and set its weights.
+
+LoRA: Hu et al. 2021; DoRA: Liu et al. 2024; rank-stabilised scaling: Kalajdzievski 2023.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from finetune.base_model import BaseModel
+from finetune.errors import WoodshedError
+
+NAME = "default"
+_ATTENTION = r"self_attn\.(to_qkv|to_out)|cross_attn\.(to_q|to_kv|to_out)"
+_BLOCKS = r"transformer_blocks\.\d+\."
+TARGETS = {
+    "attention": rf"{_BLOCKS}({_ATTENTION})",
+    "attention+ff": rf"{_BLOCKS}({_ATTENTION}|ff\.(proj_in|proj_out))",
+    "all": rf"{_BLOCKS}({_ATTENTION}|ff\.(proj_in|proj_out)|to_local_embed\.(0|2))|(to_cond_embed|to_global_embed)\.(0|2)",
+}
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """What kind of adapter, how large, and where. `alpha` scales by alpha / rank (alpha / √rank if stabilised)."""
+
+    kind: str = "lora"
+    rank: int = 16
+    alpha: float = 16.0
+    targets: str = "attention+ff"
+    duration_embedder: bool = False
+    dropout: float = 0.0
+    rank_stabilised: bool = False
+    init_from: str | None = None
+
+
+@dataclass
+class Adapter:
+    """An adapter in place: `parts` are the modules that carry it, under their names in `BaseModel`."""
+
+    parts: dict[str, nn.Module]
+    configs: dict[str, LoraConfig]
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """All adapter weights, float32, as `<part>.<module>.lora_A.weight` and the like, in a stable order."""
+        named = {}
+        for part, module in self.parts.items():
+            for name, parameter in module.named_parameters():
+                if ".lora_" in name:
+                    named[f"{part}.{name.replace(f'.{NAME}', '')}"] = parameter
+        return dict(sorted(named.items()))
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.named_parameters().values())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """A copy of all adapter weights on the CPU."""
+        return {name: p.detach().cpu().clone().contiguous() for name, p in self.named_parameters().items()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Set all weights. Raises WoodshedError when a weight is missing, left over or of another shape."""
+        own = self.named_parameters()
+        wrong = sorted(own.keys() ^ state.keys())
+        wrong += [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
+        if wrong:
+            raise WoodshedError(
+                f"The adapter does not fit this base: {len(wrong)} of its weights are missing, left over or of another "
+                f"shape, for instance {wrong[0]}. Load it on the base it was trained on."
+            )
+        for name, parameter in own.items():
+            parameter.copy_(state[name])
+
+    def train(self, on: bool = True) -> None:
+        """Switch the adapter's own dropout; the frozen base has none."""
+        for layer in self._layers():
+            layer.train(on)
+
+    @torch.no_grad()
+    def set_strength(self, strength: float) -> None:
+        """Blend from the base (0, exactly) to the adapter as trained (1), or beyond.
+
+        A DoRA's magnitude goes from the base's own row norms to the trained one, so that 0 is the base there too.
+        Call it once, before the weights are used.
+        """
+        for layer in self._layers():
+            layer.enable_adapters(strength != 0)
+            layer.scaling[NAME] *= strength
+            if NAME in layer.lora_magnitude_vector:
+                magnitude = layer.lora_magnitude_vector[NAME].weight
+                norms = torch.linalg.vector_norm(layer.get_base_layer().weight.float(), dim=1)
+                magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
+
+    def _layers(self) -> list[LoraLayer]:
+        return [m for part in self.parts.values() for m in part.modules() if isinstance(m, LoraLayer)]
+
+
+def attach(base: BaseModel, settings: AdapterSettings, seed: int = 0) -> Adapter:
+    """A fresh adapter on `base` that changes nothing yet (B is zero), or the one of `init_from`; it alone trains.
+
+    Raises WoodshedError for unknown settings, or when no module of the base is matched.
+    """
+    from finetune.adapter.folder import read_state
+
+    configs = {"transformer": _config(settings, _pattern(settings))}
+    if settings.duration_embedder:
+        configs["duration_embedder"] = _config(settings, "linear")
+    adapter = inject(base, configs, seed)
+    if settings.init_from:
+        adapter.load_state(read_state(Path(settings.init_from)))
+    return adapter
+
+
+def inject(base: BaseModel, configs: dict[str, LoraConfig], seed: int = 0) -> Adapter:
+    """Put PEFT layers into the named parts of `base`, initialised from `seed` alone, weights in float32."""
+    parts = {name: getattr(base, name) for name in configs}
+    with torch.random.fork_rng(), _without_warnings():
+        torch.manual_seed(seed)
+        for name, config in configs.items():
+            try:
+                inject_adapter_in_model(config, parts[name], adapter_name=NAME)
+            except ValueError as error:
+                raise WoodshedError(f"The adapter matches no module of the base's {name}: {error}") from error
+    adapter = Adapter(parts, configs)
+    for parameter in adapter.parameters():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    return adapter
+
+
+class _without_warnings:
+    """PEFT logs a warning for every model without a config of transformers' kind; ours never has one."""
+
+    def __enter__(self) -> None:
+        self.logger = logging.getLogger("peft")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+def _pattern(settings: AdapterSettings) -> str:
+    if settings.targets not in TARGETS:
+        raise WoodshedError(f"adapter.targets: '{settings.targets}' is not one of {', '.join(TARGETS)}.")
+    return TARGETS[settings.targets]
+
+
+def _config(settings: AdapterSettings, pattern: str) -> LoraConfig:
+    if settings.kind not in ("lora", "dora"):
+        raise WoodshedError(f"adapter.kind: '{settings.kind}' is not one of lora, dora.")
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha if settings.alpha % 1 else math.floor(settings.alpha),
+        target_modules=pattern,
+        lora_dropout=settings.dropout,
+        use_dora=settings.kind == "dora",
+        use_rslora=settings.rank_stabilised,
+        bias="none",
+    )

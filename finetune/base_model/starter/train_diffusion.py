@@ -1,0 +1,237 @@
+"""Train the starter's DiT, text encoder and duration embedder from scratch on the encoded synthesised drums.
+
+    python -m finetune.base_model.starter.train_diffusion WORK --minutes 35
+
+WORK holds the autoencoder of train_autoencoder; latents and a checkpoint every minute are kept there too.
+The result, all in fp16, is WORK/weights: the folder that the package ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderSAME, StableAudio3DiTModel
+from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, T5GemmaConfig, T5GemmaEncoderModel, T5GemmaModuleConfig
+
+from finetune.base_model.loading import mend_transformer
+from finetune.base_model.model import BaseModel, Conditions, PromptEmbedding
+from finetune.base_model.starter.geometry import (
+    DURATION,
+    LATENT_CHANNELS,
+    SAMPLES_PER_LATENT,
+    TEXT_ENCODER,
+    TEXT_TOKENS,
+    TRANSFORMER,
+)  # fmt: skip
+from finetune.base_model.starter.grooves import Clip, training_clips
+from finetune.base_model.starter.prompts import caption_fields, draw_caption, train_tokenizer
+
+DROPOUT = 0.1
+AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
+
+
+@dataclass
+class Library:
+    """Encoded clips sorted by length; `latents[i]`: (channels, frames) float16, `fields[i]`: its caption's facts."""
+
+    latents: list[torch.Tensor]
+    fields: list[dict]
+    silence: torch.Tensor
+
+
+def encode_library(work: Path, kits: int) -> Library:
+    """Render and encode every clip once into WORK/latents.safetensors."""
+    stored, facts = work / "latents.safetensors", work / "fields.json"
+    if not facts.exists():
+        autoencoder = AutoencoderSAME.from_pretrained(work / "vae").eval()
+        pairs = sorted(_encoded(autoencoder, training_clips(1, kits)), key=lambda pair: pair[0].shape[1])
+        silence = autoencoder.encode(torch.zeros(1, 2, 64 * SAMPLES_PER_LATENT)).latents[0]
+        save_file(
+            {f"{i:06d}": z for i, (z, _) in enumerate(pairs)} | {"silence": silence.half().contiguous()},
+            stored,
+        )
+        facts.write_text(json.dumps([fields for _, fields in pairs]))
+    latents = load_file(stored)
+    silence = latents.pop("silence").float()[:, 32:33]
+    return Library([latents[name] for name in sorted(latents)], json.loads(facts.read_text()), silence)
+
+
+@torch.no_grad()
+def _encoded(autoencoder: AutoencoderSAME, clips: Iterator[Clip]) -> Iterator[tuple[torch.Tensor, dict]]:
+    for clip in clips:
+        power = np.abs(np.fft.rfft(clip.audio.mean(0)[:65536])) ** 2
+        centroid = float((power * np.linspace(0, 22050, len(power))).sum() / (power.sum() + 1e-12))
+        audio = torch.from_numpy(clip.audio)[None]
+        yield autoencoder.encode(audio).latents[0].half().contiguous(), caption_fields(clip.facts, centroid)
+
+
+def build(work: Path, library: Library) -> BaseModel:
+    """All trainable parts from their seeded initial weights, as a BaseModel without its autoencoder."""
+    if not (work / "tokenizer").exists():
+        rng = np.random.default_rng(0)
+        train_tokenizer((draw_caption(f, rng) for f in library.fields for _ in range(3)), work / "tokenizer")
+    torch.manual_seed(0)
+    module = T5GemmaModuleConfig(**TEXT_ENCODER)
+    text_encoder = T5GemmaEncoderModel(
+        T5GemmaConfig(encoder=module, decoder=module, is_encoder_decoder=False)
+    )
+    transformer = StableAudio3DiTModel(**TRANSFORMER)
+    mend_transformer(transformer)
+    return BaseModel(
+        name="starter", fingerprint="", post_trained=False, transformer=transformer,
+        duration_embedder=StableAudio3DurationEmbedder(**DURATION), autoencoder=None, text_encoder=text_encoder,
+        tokenizer=AutoTokenizer.from_pretrained(work / "tokenizer"), sample_rate=44100,
+        samples_per_latent=SAMPLES_PER_LATENT, latent_channels=LATENT_CHANNELS, prompt_tokens=TEXT_TOKENS,
+    )  # fmt: skip
+
+
+def parts(base: BaseModel) -> torch.nn.ModuleDict:
+    return torch.nn.ModuleDict({**base.trainable_parts, "text_encoder": base.text_encoder})
+
+
+def draw_batch(library: Library, batch: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[dict]]:
+    """Neighbours in length, the shorter ones continued with silence: (batch, channels, frames) and their facts."""
+    start = int(rng.integers(0, len(library.latents) - batch))
+    chosen = range(start, start + batch)
+    extra = int(rng.exponential(8)) if rng.random() < 0.3 else 0
+    frames = library.latents[start + batch - 1].shape[1] + extra
+    rows = library.silence.expand(batch, -1, frames).clone()
+    for row, index in zip(rows, chosen, strict=True):
+        row[:, : library.latents[index].shape[1]] = library.latents[index]
+    return rows, [library.fields[index] for index in chosen]
+
+
+def embed(base: BaseModel, captions: list[str]) -> list[PromptEmbedding]:
+    """Prompt embeddings with gradients, all in one pass of the text encoder."""
+    encoded = base.tokenizer(
+        captions, truncation=True, max_length=TEXT_TOKENS, padding=True, return_tensors="pt"
+    )
+    states = base.text_encoder(
+        input_ids=encoded.input_ids, attention_mask=encoded.attention_mask
+    ).last_hidden_state
+    lengths = encoded.attention_mask.sum(1).tolist()
+    return [PromptEmbedding(row[:length]) for row, length in zip(states, lengths, strict=True)]
+
+
+def draw_kept(batch: int, frames: int, rng: np.random.Generator) -> torch.Tensor:
+    """(batch, 1, frames), 1 where the audio is given: nothing in 80 %, a prefix in 10 %, all but a span in 10 %."""
+    kept = torch.zeros(batch, 1, frames)
+    for row in kept:
+        kind = rng.random()
+        if kind < 0.1:
+            row[:, : int(rng.integers(0, frames))] = 1
+        elif kind < 0.2:
+            row[:] = 1
+            first, last = sorted(rng.integers(0, frames + 1, 2))
+            row[:, first : last + 1] = 0
+    return kept
+
+
+def flow_loss(base: BaseModel, library: Library, batch: int, step: int) -> torch.Tensor:
+    """Rectified flow on one batch: the mean squared error of the velocity ε - x where the model generates."""
+    rng, generator = np.random.default_rng([3, step]), torch.Generator().manual_seed(step)
+    clean, fields = draw_batch(library, batch, rng)
+    prompts = embed(base, [draw_caption(f, rng) for f in fields])
+    noise = torch.randn(clean.shape, generator=generator)
+    t = torch.sigmoid(torch.randn(batch, generator=generator) + 0.3)
+    kept = draw_kept(batch, clean.shape[-1], rng)
+    exact = rng.random(batch) < 0.5  # the other half as the real bases were told: whole seconds, rounded up
+    seconds = torch.tensor(
+        [f["seconds"] if e else math.ceil(f["seconds"]) for f, e in zip(fields, exact, strict=True)]
+    )
+    dropped = torch.rand(batch, generator=generator) < DROPOUT
+    noisy = torch.lerp(clean, noise, t[:, None, None])
+    got = base.velocity(noisy, t, Conditions(prompts, seconds, dropped, kept, clean * kept))
+    error = (got - (noise - clean)).square().mean(1, keepdim=True)
+    return (error * (1 - kept)).sum() / (1 - kept).sum() + 0.1 * (error * kept).mean()
+
+
+def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: int) -> None:
+    library = encode_library(work, kits)
+    base = build(work, library)
+    model = parts(base)
+    print(
+        f"{len(library.latents)} clips, {sum(p.numel() for p in model.parameters()):,} parameters", flush=True
+    )
+    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    state, step, spent = work / "diffusion.state.safetensors", 0, 0.0
+    if state.exists():
+        saved = load_file(state)
+        spent, step = float(saved.pop("spent")), int(saved.pop("done"))
+        model.load_state_dict({k[4:]: v for k, v in saved.items() if k.startswith("now.")})
+        average = {k[4:]: v for k, v in saved.items() if k.startswith("ema.")}
+    began, saved_at, smooth = time.monotonic() - spent, time.monotonic(), 0.0
+    while (elapsed := time.monotonic() - began) < minutes * 60:
+        progress = elapsed / (minutes * 60)
+        rate = (
+            learning_rate
+            * min(1, (step + 1) / 200)
+            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        )
+        optimizer.param_groups[0]["lr"] = rate
+        loss = flow_loss(base, library, batch, step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        for name, value in model.state_dict().items():
+            average[name].lerp_(value, 1 - min(AVERAGE, step / (step + 10)))
+        smooth = loss.item() if smooth == 0 else 0.98 * smooth + 0.02 * loss.item()
+        if step % 100 == 0:
+            print(f"step {step}  loss {smooth:.4f}  rate {rate:.2e}  {elapsed / 60:.1f} min", flush=True)
+        if time.monotonic() - saved_at > 60:
+            tensors = {"now." + k: v for k, v in model.state_dict().items()} | {
+                "ema." + k: v for k, v in average.items()
+            }
+            save_file(tensors | {"spent": torch.tensor(elapsed), "done": torch.tensor(step)}, state)
+            saved_at = time.monotonic()
+    model.load_state_dict(average)
+    export(base, work)
+
+
+def export(base: BaseModel, work: Path) -> None:
+    """WORK/weights: a base in diffusers' layout, fp16."""
+    out = work / "weights"
+    base.transformer.half().save_pretrained(out / "transformer")
+    base.duration_embedder.half().save_pretrained(out / "duration_embedder")
+    base.text_encoder.half().save_pretrained(out / "text_encoder")
+    base.tokenizer.save_pretrained(out / "tokenizer")
+    AutoencoderSAME.from_pretrained(work / "vae").half().save_pretrained(out / "vae")
+    index = {
+        "_class_name": "StableAudio3Pipeline",
+        "vae": ["diffusers", "AutoencoderSAME"],
+        "text_encoder": ["transformers", "T5GemmaEncoderModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "duration_embedder": ["stable_audio_3", "StableAudio3DurationEmbedder"],
+        "transformer": ["diffusers", "StableAudio3DiTModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    (out / "scheduler").mkdir(exist_ok=True)
+    scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler", "stochastic_sampling": False}
+    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--minutes", type=float, default=35.0)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--kits", type=int, default=110)
+    options = parser.parse_args()
+    train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)
