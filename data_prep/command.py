@@ -1,0 +1,134 @@
+"""`woodshed prep`: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from data_prep.rights import RIGHTS_FIRST, Basis, Rights
+from data_prep.settings import Settings, parse_bpm
+from data_prep.slices import Slicing
+
+if TYPE_CHECKING:
+    from data_prep.report import Report
+
+DONE, FAILED, WRONG_USAGE, SOME_LEFT_OUT, STOPPED = 0, 1, 2, 3, 130
+
+
+def prep(
+    recordings: Annotated[
+        Path,
+        typer.Argument(help="Folder of recordings: WAV, AIFF, FLAC, OGG, MP3; folders within are searched."),
+    ],
+    dataset: Annotated[
+        Path, typer.Argument(help="Folder to write; a dataset of ours is brought up to date.")
+    ],
+    slicing: Annotated[
+        Slicing,
+        typer.Option(
+            "--slice",
+            help="[b]bars[/b]: whole bars, to the sample. [b]onsets[/b]: one-shots, one per hit. [b]phrases[/b]: between "
+            "pauses. [b]whole[/b]: recordings as they are. [b]fixed[/b]: windows of --seconds.",
+        ),
+    ] = Slicing.bars,
+    bars: Annotated[int, typer.Option(help="Bars per slice, for --slice bars.")] = 4,
+    bpm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X|LOW-HIGH",
+            help="Tempo of all recordings (92), or the range it lies in (150-185), which settles 86 or 172. Unsaid: "
+            "embedded tag, then a number in the file name that fits what is heard, then the estimate.",
+        ),
+    ] = None,
+    metre: Annotated[
+        str | None,
+        typer.Option(
+            metavar="7/8",
+            help="Metre. Unsaid: embedded tag, then the file name (7_8, seven_eight), then 4/4.",
+        ),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of a window, for --slice fixed.")] = None,
+    trigger: Annotated[
+        str | None, typer.Option(metavar="WORD", help="A word for captions that will call your adapter.")
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the minutes to hold out, by whole recordings.")
+    ] = 0.15,
+    basis: Annotated[
+        Basis | None, typer.Option(help="By what right these recordings may be learned from. Needed.")
+    ] = None,
+    recorded_by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who recorded them. Needed.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Name or place of the licence; needed for --basis licensed."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Where they come from, if not from your own hands.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once; unsaid: one for each core.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, words on stderr.")
+    ] = False,
+) -> None:
+    """Make a dataset of captioned slices from a folder of recordings.
+
+    Each recording is decoded, its hits and tempo are found, it is cut, described in plain facts, captioned and
+    checked; whole recordings are held out for validation. Run it again after adding takes: only what changed is done.
+    A caption that you edit in its .txt stays yours.
+
+    Exit status: 0 done; 3 done, but some recordings were left out (each is named with its reason); 1 nothing could be
+    prepared; 2 wrong usage; 130 stopped with Ctrl-C (run it again to finish).
+
+    Example: woodshed prep takes/ dataset/ --slice bars --bars 2 --bpm 80-120 --basis own_recording --recorded-by Ada
+    """
+    try:
+        if basis is None or recorded_by is None:
+            raise ValueError(RIGHTS_FIRST)
+        rights = Rights(basis, recorded_by, licence, source)
+        exact, bpm_range = parse_bpm(bpm) if bpm else (None, None)
+        settings = Settings(slicing, bars, exact, bpm_range, metre, seconds, trigger, validation)
+    except ValueError as error:
+        _stop(str(error), WRONG_USAGE, as_json)
+    report = _run(recordings, dataset, rights, settings, workers, as_json)
+    from data_prep.summary import print_summary
+
+    print_summary(report)
+    if as_json:
+        _print_json({"ok": True, **report.as_dict()})
+    raise typer.Exit(SOME_LEFT_OUT if report.left_out else DONE)
+
+
+def _run(
+    recordings: Path, dataset: Path, rights: Rights, settings: Settings, workers: int | None, as_json: bool
+) -> Report:
+    from data_prep.files import PrepError
+    from data_prep.preparation import prepare
+    from data_prep.summary import progress_bar
+
+    try:
+        with progress_bar() as progress:
+            return prepare(recordings, dataset, rights, settings, workers=workers, progress=progress)
+    except PrepError as error:
+        _stop(str(error), FAILED, as_json)
+    except KeyboardInterrupt:
+        _stop("Stopped. What is finished is kept: run the same command again to go on.", STOPPED, as_json)
+
+
+def _stop(sentence: str, code: int, as_json: bool) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    if as_json:
+        _print_json({"ok": False, "error": sentence})
+    raise typer.Exit(code)
+
+
+def _print_json(content: dict[str, object]) -> None:
+    """Escapes only, so that any terminal and any file name will do."""
+    print(json.dumps(content))

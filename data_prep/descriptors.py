@@ -1,0 +1,163 @@
+"""What a slice sounds like, in plain facts: each `{value, source, confidence}`, and none below its threshold."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from data_prep.captions import SWUNG_FROM
+from data_prep.onsets import Onset
+from data_prep.recording import SAMPLE_RATE
+from data_prep.slices import Slicing
+from data_prep.tags import Tags
+
+STRONG_ONSET = 0.2
+SPARSE_BELOW, DENSE_FROM = 2.5, 8.0
+"""Hits per second."""
+DARK_BELOW_HZ, BRIGHT_FROM_HZ = 1200.0, 4000.0
+EVEN_BELOW_DB, DYNAMIC_FROM_DB = 2.0, 6.0
+FEWEST_HITS_FOR_DYNAMICS = 6
+MONO_BELOW_DB, NARROW_BELOW_DB, WIDE_FROM_DB = -50.0, -20.0, -6.0
+SHORTEST_LOUDNESS_SECONDS = 0.4
+FEWEST_OFFBEATS = 8
+LONGEST_LOOP_SECONDS = 30.0
+
+Fact = dict[str, Any]
+
+
+def fact(value: Any, source: str, confidence: float) -> Fact:
+    return {"value": value, "source": source, "confidence": round(confidence, 2)}
+
+
+def describe(piece: np.ndarray, onsets: list[Onset], slicing: Slicing) -> dict[str, Fact]:
+    """Measured facts of one slice (2, samples); `onsets` are those within it, positions from its start."""
+    seconds = piece.shape[1] / SAMPLE_RATE
+    strong = [onset for onset in onsets if onset.strength >= STRONG_ONSET]
+    facts = {
+        "seconds": fact(round(seconds, 3), "measurement", 1.0),
+        "kind": fact(_kind(len(strong), seconds, slicing), "measurement", 0.9),
+        **_brightness(piece),
+        **_loudness(piece),
+        **_width(piece),
+    }
+    if facts["kind"]["value"] != "one-shot":
+        facts |= _density(len(onsets) / seconds) | _dynamics(piece, onsets)
+    return facts
+
+
+def named_facts(tags: Tags) -> dict[str, Fact]:
+    """What the tags and the name say about the instrument and the music."""
+    facts: dict[str, Fact] = {}
+    if tags.instruments:
+        facts["instruments"] = fact(tags.instruments, "name", 0.9)
+    if tags.pieces:
+        facts["pieces"] = fact(list(tags.pieces), "name", 0.9)
+    if tags.genre:
+        facts["genre"] = fact(tags.genre, tags.genre_source, 0.8)
+    return facts
+
+
+def swing(onsets: list[Onset], bpm: float, anchor: float) -> Fact | None:
+    """Swing of a take: where the off-beat lies between two eighths or two sixteenths (.5 straight, .67 triplet).
+
+    Nothing below .55, with fewer than eight off-beats, or where they do not agree. `anchor` is a sample on the beat.
+    """
+    times = np.array([onset.sample for onset in onsets], np.float64) / SAMPLE_RATE
+    found = [_offbeat(times - anchor / SAMPLE_RATE, 60 / bpm / division) for division in (1, 2)]
+    ratio, confidence = max((ratio for ratio in found if ratio), default=(0.0, 0.0))
+    return fact(round(ratio, 2), "measurement", confidence) if ratio >= SWUNG_FROM else None
+
+
+def _offbeat(times: np.ndarray, unit: float) -> tuple[float, float] | None:
+    position = times / unit
+    on = position - np.round(position)
+    on = on[np.abs(on) < 0.12]
+    if not len(on):
+        return None
+    position = (position - np.median(on)) % 1
+    off = position[(position > 0.42) & (position < 0.72)]
+    if len(off) < FEWEST_OFFBEATS or len(off) < 0.1 * len(times):
+        return None
+    ratio = float(np.median(off))
+    agreeing = float(np.mean(np.abs(off - ratio) < 0.05))
+    return (ratio, agreeing) if agreeing >= 0.6 else None
+
+
+def _kind(strong_hits: int, seconds: float, slicing: Slicing) -> str:
+    if slicing is Slicing.onsets or strong_hits < 2:
+        return "one-shot"
+    if slicing is Slicing.phrases:
+        return "phrase"
+    return "take" if slicing is Slicing.whole and seconds > LONGEST_LOOP_SECONDS else "loop"
+
+
+def _density(hits_per_second: float) -> dict[str, Fact]:
+    facts = {"hits_per_second": fact(round(hits_per_second, 2), "measurement", 0.9)}
+    if hits_per_second < SPARSE_BELOW:
+        facts["density"] = fact("sparse", "measurement", 0.8)
+    elif hits_per_second >= DENSE_FROM:
+        facts["density"] = fact("dense", "measurement", 0.8)
+    return facts
+
+
+def _brightness(piece: np.ndarray) -> dict[str, Fact]:
+    """Centroid of the power spectrum: of the loud parts, for it is power that is averaged."""
+    window = 2048
+    middle = np.pad(piece, ((0, 0), (0, max(0, window - piece.shape[1]))))
+    power = np.zeros(window // 2 + 1)
+    taper = np.hanning(window).astype(np.float32)
+    for channel in middle:
+        frames = np.lib.stride_tricks.sliding_window_view(channel, window)[:: window // 2]
+        power += (np.abs(np.fft.rfft(frames * taper, axis=1))).mean(axis=0)
+    frequency = np.fft.rfftfreq(window, 1 / SAMPLE_RATE)
+    centroid = float((power * frequency).sum() / max(float(power.sum()), 1e-12))
+    facts = {"centroid_hz": fact(round(centroid), "measurement", 1.0)}
+    if centroid < DARK_BELOW_HZ:
+        facts["brightness"] = fact("dark", "measurement", 0.8)
+    elif centroid >= BRIGHT_FROM_HZ:
+        facts["brightness"] = fact("bright", "measurement", 0.8)
+    return facts
+
+
+def _loudness(piece: np.ndarray) -> dict[str, Fact]:
+    """Integrated loudness; pyloudnorm needs 400 ms, and gives minus infinity where all is below its gate."""
+    import pyloudnorm
+
+    if piece.shape[1] < SHORTEST_LOUDNESS_SECONDS * SAMPLE_RATE:
+        return {}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        loudness = float(pyloudnorm.Meter(SAMPLE_RATE).integrated_loudness(piece.T.astype(np.float64)))
+    return {"loudness_lufs": fact(round(loudness, 1), "measurement", 1.0)} if np.isfinite(loudness) else {}
+
+
+def _dynamics(piece: np.ndarray, onsets: list[Onset]) -> dict[str, Fact]:
+    """Spread (standard deviation) of the peak levels of the hits."""
+    if len(onsets) < FEWEST_HITS_FOR_DYNAMICS:
+        return {}
+    reach = round(0.04 * SAMPLE_RATE)
+    peaks = [np.abs(piece[:, onset.sample : onset.sample + reach]).max(initial=1e-6) for onset in onsets]
+    spread = float(np.std(20 * np.log10(peaks)))
+    facts = {"hit_level_spread_db": fact(round(spread, 1), "measurement", 0.9)}
+    if spread < EVEN_BELOW_DB:
+        facts["dynamics"] = fact("even", "measurement", 0.7)
+    elif spread >= DYNAMIC_FROM_DB:
+        facts["dynamics"] = fact("dynamic", "measurement", 0.7)
+    return facts
+
+
+def _width(piece: np.ndarray) -> dict[str, Fact]:
+    """Energy of the side beside that of the middle, in dB."""
+    middle = float(np.mean((piece[0] + piece[1]) ** 2)) + 1e-12
+    side = float(np.mean((piece[0] - piece[1]) ** 2)) + 1e-15
+    ratio = 10 * np.log10(side / middle)
+    facts = {"side_to_middle_db": fact(round(max(ratio, -90.0), 1), "measurement", 1.0)}
+    if ratio < MONO_BELOW_DB:
+        facts["width"] = fact("mono", "measurement", 1.0)
+    elif ratio < NARROW_BELOW_DB:
+        facts["width"] = fact("narrow", "measurement", 0.7)
+    elif ratio >= WIDE_FROM_DB:
+        facts["width"] = fact("wide", "measurement", 0.7)
+    return facts

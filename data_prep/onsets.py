@@ -1,0 +1,177 @@
+"""Where hits start: superflux onset detection, refined on a fine spectrogram.
+
+Superflux (Böck and Widmer, 2013) with hop 256, window 1024, lag 2, maximum filter 3. Each peak is then moved to
+the moment around it at which the spectrum of the next 4 ms stands highest above that of the 8 ms before, seen
+through windows of 6 ms every 0.7 ms. Some 2 ms early on average, never late: what a cut needs. That height, in dB
+over all bands, is also how sure a hit is to be one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from data_prep.recording import SAMPLE_RATE
+
+HOP = 256
+WINDOW = 1024
+LAG = 2
+MAX_FILTER_BANDS = 3
+MEL_BANDS = 138
+PEAK_ABOVE_MEAN = 0.05
+PEAK_SECONDS = 0.03
+MEAN_SECONDS = 0.1
+RANGE_DB = 80.0
+BLOCK_FRAMES = 8192
+"""Spectrogram frames in memory at a time (48 s), whatever the length of the recording."""
+
+LEAD = 16 * HOP
+"""Silence put before a recording while looking, so that a hit on its first sample is a rise like any other."""
+EDGE = round(0.01 * SAMPLE_RATE)
+HIT_AT_EDGE = 0.05
+
+FINE_HOP = 32
+FINE_WINDOW = 256
+FINE_BANDS = 24
+SEARCH_SECONDS = (0.025, 0.010)
+AFTER_FRAMES = 6
+BEFORE_FRAMES = 11
+EARLIER_SHARE = 0.65
+"""Of several rises within the search range the first counts that reaches this share of the highest: a hit starts
+with its first sound."""
+SURE_RISE_DB = 3.0
+"""Below it a peak of the superflux is more often a fluctuation of a tail than a hit."""
+
+
+@dataclass(frozen=True)
+class Onset:
+    """A hit: the sample where it starts, its strength beside the strongest of the recording (0 to 1), and how far
+    the spectrum rises there, in dB averaged over the bands."""
+
+    sample: int
+    strength: float
+    rise_db: float
+
+
+def detect(samples: np.ndarray) -> tuple[list[Onset], np.ndarray]:
+    """All hits of a recording (2, samples) in order, at least 30 ms apart, and its onset envelope.
+
+    The envelope is the superflux, scaled to a maximum of 1, at SAMPLE_RATE / HOP values per second.
+    """
+    samples = np.pad(samples, ((0, 0), (LEAD, 0)))
+    envelope = onset_envelope(samples)
+    peak = float(np.abs(samples).max())
+    onsets: list[Onset] = []
+    for frame in _peaks(envelope):
+        sample, rise_db = _refine(samples, frame * HOP, peak)
+        strength = float(envelope[frame])
+        if rise_db < SURE_RISE_DB or (sample < LEAD + EDGE and not _starts_on_a_hit(samples, peak)):
+            continue
+        sample = max(0, sample - LEAD)
+        if onsets and sample - onsets[-1].sample < PEAK_SECONDS * SAMPLE_RATE:
+            first = onsets[-1]
+            onsets[-1] = Onset(first.sample, max(strength, first.strength), max(rise_db, first.rise_db))
+        else:
+            onsets.append(Onset(sample, strength, rise_db))
+    return onsets, envelope[LEAD // HOP :]
+
+
+def _starts_on_a_hit(samples: np.ndarray, peak: float) -> bool:
+    """Whether a recording that begins with sound begins with a hit, and not with the noise of the room."""
+    beginning = samples[:, LEAD : LEAD + round(PEAK_SECONDS * SAMPLE_RATE)]
+    return float(np.abs(beginning).max()) >= HIT_AT_EDGE * peak
+
+
+def onset_envelope(samples: np.ndarray) -> np.ndarray:
+    """Superflux of a recording (2, samples), float32, one value per HOP samples, maximum 1."""
+    from scipy.ndimage import maximum_filter1d
+
+    padded = np.pad(samples, ((0, 0), (WINDOW // 2, WINDOW // 2 + HOP)))
+    frames = samples.shape[1] // HOP + 1
+    power_floor = _loudest_band(padded, frames) * 10 ** (-RANGE_DB / 10)
+    flux = np.zeros(frames, np.float32)
+    for start in range(0, frames, BLOCK_FRAMES):
+        first = max(0, start - LAG)
+        bands = _band_power(padded, first, min(frames, start + BLOCK_FRAMES))
+        level = 10 * np.log10(np.maximum(bands, power_floor))
+        before = maximum_filter1d(level, MAX_FILTER_BANDS, axis=1)
+        rise = np.maximum(0, level[LAG:] - before[:-LAG]).mean(axis=1)
+        flux[first + LAG : first + LAG + len(rise)] = rise
+    return flux / max(float(flux.max()), 1e-9)
+
+
+def _loudest_band(padded: np.ndarray, frames: int) -> float:
+    blocks = range(0, frames, BLOCK_FRAMES)
+    return max(1e-12, *(float(_band_power(padded, b, min(frames, b + BLOCK_FRAMES)).max()) for b in blocks))
+
+
+def _band_power(padded: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Mel band power (frames, MEL_BANDS) of frames first to last, the mean of both channels, so that what is out
+    of phase between them is not lost."""
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    power = np.zeros((last - first, WINDOW // 2 + 1), np.float32)
+    for channel in padded:
+        frames = np.lib.stride_tricks.sliding_window_view(channel, WINDOW)[::HOP][first:last]
+        power += np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
+    return power @ _mel_filters(WINDOW, MEL_BANDS, 27.5, 16_000.0).T / len(padded)
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(window: int, bands: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
+    """(bands, window / 2 + 1); bands narrower than a bin are empty and left out."""
+    import warnings
+
+    from librosa.filters import mel
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        filters = mel(sr=SAMPLE_RATE, n_fft=window, n_mels=bands, fmin=lowest_hz, fmax=highest_hz)
+    return filters[filters.sum(axis=1) > 0].astype(np.float32)
+
+
+def _peaks(envelope: np.ndarray) -> list[int]:
+    """Frames that are the maximum within 30 ms and stand above the mean of the 200 ms around them."""
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+    frames_per_second = SAMPLE_RATE / HOP
+    near, around = round(PEAK_SECONDS * frames_per_second), round(MEAN_SECONDS * frames_per_second)
+    is_peak = envelope == maximum_filter1d(envelope, 2 * near + 1)
+    stands_out = envelope >= uniform_filter1d(envelope, 2 * around + 1) + PEAK_ABOVE_MEAN
+    return [int(frame) for frame in np.flatnonzero(is_peak & stands_out)]
+
+
+def _refine(samples: np.ndarray, sample: int, peak: float) -> tuple[int, float]:
+    """Where the hit near `sample` starts, and how far the spectrum rises there in dB."""
+    half = FINE_WINDOW // 2
+    reach = half + FINE_HOP * (BEFORE_FRAMES + half // FINE_HOP)
+    start = sample - round(SEARCH_SECONDS[0] * SAMPLE_RATE) - reach
+    stop = sample + round(SEARCH_SECONDS[1] * SAMPLE_RATE) + reach
+    power = _fine_power(samples, start, stop)
+    sums = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0, dtype=np.float64)])
+    gap = half // FINE_HOP
+    centre = np.arange(BEFORE_FRAMES + gap, len(power) - AFTER_FRAMES - gap)
+    after = (sums[centre + gap + AFTER_FRAMES] - sums[centre + gap]) / AFTER_FRAMES
+    before = (sums[centre - gap + 1] - sums[centre - gap + 1 - BEFORE_FRAMES]) / BEFORE_FRAMES
+    floor = 1e-9 * peak**2
+    rise_db = np.clip(10 * np.log10((after + floor) / (before + floor)), 0, 40).mean(axis=1)
+    best = int(np.argmax(rise_db))
+    inner = rise_db[1:-1]
+    tops = 1 + np.flatnonzero(
+        (inner >= rise_db[:-2]) & (inner >= rise_db[2:]) & (inner >= EARLIER_SHARE * rise_db[best])
+    )
+    first = int(tops[0]) if len(tops) and tops[0] < best else best
+    return max(0, start + half + FINE_HOP * int(centre[first])), float(rise_db[best])
+
+
+def _fine_power(samples: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Band power (frames, bands) of samples start to stop, which may reach beyond the recording."""
+    inside = samples[:, max(0, start) : max(0, stop)]
+    inside = np.pad(inside, ((0, 0), (max(0, -start), max(0, stop - samples.shape[1]))))
+    window = np.hanning(FINE_WINDOW + 1)[:-1].astype(np.float32)
+    filters = _mel_filters(FINE_WINDOW, FINE_BANDS, 0.0, 18_000.0)
+    filters = filters / filters.sum(axis=1, keepdims=True)
+    frames = np.lib.stride_tricks.sliding_window_view(inside, FINE_WINDOW, axis=1)[:, ::FINE_HOP]
+    power = (np.abs(np.fft.rfft(frames * window, axis=2)) ** 2).sum(axis=0)
+    return power @ filters.T / (0.375 * FINE_WINDOW**2)

@@ -1,0 +1,57 @@
+"""Quality gates: what is doubtful about a recording or a slice, said and never silently mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.recording import SAMPLE_RATE, Decoded, suffix_belies
+
+DC_SHARE = 0.003
+FEWEST_CLIPS, FEWEST_MINUTES, FEWEST_RECORDINGS = 20, 10.0, 3
+
+
+def recording_gates(path: Path, decoded: Decoded) -> dict[str, str]:
+    """Gate -> sentence, for a recording that is used all the same."""
+    gates: dict[str, str] = {}
+    rate = decoded.source_rate
+    if len(decoded.clipped_samples):
+        gates["clipped"] = f"clipped in {len(decoded.clipped_samples)} places"
+    offset = float(np.abs(decoded.samples.mean(axis=1)).max())
+    if offset > DC_SHARE:
+        gates["dc"] = f"DC offset of {offset:.1%} of full scale"
+    if rate < SAMPLE_RATE:
+        gates["below_44100"] = f"recorded at {rate / 1000:g} kHz: nothing above {rate / 2000:g} kHz is in it"
+    elif rate > SAMPLE_RATE:
+        gates["resampled"] = f"resampled from {rate / 1000:g} to 44.1 kHz"
+    if decoded.channels == 1:
+        gates["mono"] = "mono: the same on both channels"
+    elif decoded.channels > 2:
+        gates["downmix"] = f"{decoded.channels} channels folded to stereo: odd ones left, even ones right"
+    elif np.array_equal(decoded.samples[0], decoded.samples[1]):
+        gates["dual_mono"] = "stereo file with the same on both channels"
+    if decoded.subtype in {"PCM_S8", "PCM_U8"}:
+        gates["eight_bit"] = "8-bit: quiet parts are noise"
+    if suffix_belies(path, decoded.container):
+        gates["wrong_extension"] = f"named {path.suffix}, is {decoded.container} inside"
+    return gates
+
+
+def slice_gates(gates: dict[str, str], clipped_samples: np.ndarray, start: int, end: int) -> list[str]:
+    """The gates of a slice: those of its recording, with `clipped` only where the slice itself is."""
+    clipped = bool(np.any((clipped_samples >= start) & (clipped_samples < end)))
+    return sorted({gate for gate in gates if gate != "clipped"} | ({"clipped"} if clipped else set()))
+
+
+def size_warnings(clips: int, minutes: float, recordings: int) -> list[str]:
+    """What a dataset is too small for."""
+    warnings = []
+    if clips < FEWEST_CLIPS:
+        warnings.append(f"{clips} slices are few: under {FEWEST_CLIPS} an adapter learns them by heart.")
+    if minutes < FEWEST_MINUTES:
+        warnings.append(f"{minutes:.1f} minutes are little: from {FEWEST_MINUTES:g} on it learns a style.")
+    if recordings < FEWEST_RECORDINGS:
+        few = "1 recording gives" if recordings == 1 else f"{recordings} recordings give"
+        warnings.append(f"{few} no honest validation: record at least {FEWEST_RECORDINGS}.")
+    return warnings

@@ -1,0 +1,190 @@
+"""Where to cut a recording, and the cut itself.
+
+All positions are samples at 44.1 kHz of the decoded, resampled recording. A slice is rebuilt bit for bit from the
+recording and its row of the manifest by `cut`, the function that the writer itself uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+
+from data_prep.onsets import Onset
+from data_prep.recording import SAMPLE_RATE
+
+PRE_ROLL = round(0.003 * SAMPLE_RATE)
+FADE_IN = round(0.002 * SAMPLE_RATE)
+FADE_OUT = round(0.005 * SAMPLE_RATE)
+ZERO_CROSSING_REACH = round(0.001 * SAMPLE_RATE)
+PEAK_DBFS = -1.0
+HIGHEST_BOOST_DB = 24.0
+SHORTEST_ONE_SHOT = round(0.05 * SAMPLE_RATE)
+LONGEST_ONE_SHOT = 4 * SAMPLE_RATE
+DECAYED_DB = -60.0
+PAUSE_SECONDS = 0.5
+PAUSE_DB = -45.0
+ENVELOPE = round(0.01 * SAMPLE_RATE)
+"""Samples per value of the level envelope (10 ms)."""
+LOOP_EDGE = round(0.02 * SAMPLE_RATE)
+
+
+class Slicing(StrEnum):
+    bars = "bars"
+    onsets = "onsets"
+    phrases = "phrases"
+    whole = "whole"
+    fixed = "fixed"
+
+
+@dataclass(frozen=True)
+class Span:
+    """`start` to `end` (exclusive) of a recording, with the lengths of its fades, all in samples."""
+
+    start: int
+    end: int
+    fade_in: int = FADE_IN
+    fade_out: int = FADE_OUT
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start) / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A stretch of a recording that no slice covers, and why."""
+
+    start: int
+    end: int
+    reason: str
+
+
+def cut(samples: np.ndarray, start: int, end: int, gain_db: float, fade_in: int, fade_out: int) -> np.ndarray:
+    """The slice (2, end - start) of a recording (2, samples), float32: one gain, raised-cosine fades."""
+    piece = samples[:, start:end] * np.float32(10 ** (gain_db / 20))
+    if fade_in:
+        piece[:, :fade_in] *= _fade(fade_in)
+    if fade_out:
+        piece[:, -fade_out:] *= _fade(fade_out)[::-1]
+    return piece
+
+
+def gain_for(samples: np.ndarray) -> float:
+    """The one gain of a recording in dB: its peak to -1 dBFS, raised by 24 dB at most."""
+    peak_db = 20 * np.log10(float(np.abs(samples).max()))
+    return round(min(PEAK_DBFS - 0.0005 - peak_db, HIGHEST_BOOST_DB), 3)
+
+
+def bars(
+    length: int, onsets: list[Onset], anchor: float, beats_per_slice: float, bpm: float
+) -> tuple[list[Span], list[Rest]]:
+    """Slices of exactly round(beats * 60 / bpm * 44100) samples on a grid from the `anchor` (a sample).
+
+    The whole grid lies 3 ms before the beat, so that no slice starts within a hit. A last incomplete slice, and
+    slices in which nothing is struck, are left over.
+    """
+    exact = beats_per_slice * 60 / bpm * SAMPLE_RATE
+    size = round(exact)
+    first = max(0.0, anchor - PRE_ROLL)
+    count = int((length - first) // exact)
+    missing = first + (count + 1) * exact - length
+    if missing <= min(first, LOOP_EDGE):  # a loop cut to length whose first hit comes a little late
+        first, count = first - missing, count + 1
+    struck = np.array([onset.sample for onset in onsets])
+    spans, rests = [], []
+    for index in range(count):
+        start = min(round(first + index * exact), length - size)
+        if np.any((struck >= start) & (struck < start + size)):
+            spans.append(Span(start, start + size))
+        else:
+            rests.append(Rest(start, start + size, "nothing is struck in it"))
+    end = round(first + count * exact)
+    if length - end > LOOP_EDGE:
+        rests.append(Rest(end, length, "the last slice would be incomplete"))
+    return spans, rests
+
+
+def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
+    """One slice per hit: from 3 ms before it, at a zero crossing, to the next hit or where it has died away."""
+    middle = samples.mean(axis=0)
+    level = level_envelope(samples)
+    starts = [_zero_crossing(middle, max(0, onset.sample - PRE_ROLL)) for onset in onsets]
+    starts = starts[:1] + [b for a, b in pairwise(starts) if b > a]
+    spans, rests = [], []
+    for start, following in zip(starts, [*starts[1:], samples.shape[1]], strict=True):
+        end = min(following, _decayed(level, start, following), start + LONGEST_ONE_SHOT, samples.shape[1])
+        if end - start < SHORTEST_ONE_SHOT:
+            rests.append(Rest(start, end, "the next hit follows within 50 ms"))
+        else:
+            spans.append(Span(start, end))
+    return spans, rests
+
+
+def phrases(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
+    """What is played between pauses of half a second or more, from 3 ms before its first hit."""
+    level = level_envelope(samples)
+    sounding = level > level.max() + PAUSE_DB
+    struck = np.array([onset.sample for onset in onsets])
+    spans, rests = [], []
+    for first, last in _runs(sounding, round(PAUSE_SECONDS * SAMPLE_RATE / ENVELOPE)):
+        begin, end = first * ENVELOPE, min(samples.shape[1], (last + 1) * ENVELOPE)
+        inside = struck[(struck >= begin - ENVELOPE) & (struck < end)]
+        if not len(inside):
+            rests.append(Rest(begin, end, "sound without a hit"))
+        else:
+            spans.append(Span(max(0, int(inside[0]) - PRE_ROLL), end))
+    return spans, rests
+
+
+def fixed(length: int, onsets: list[Onset], seconds: float) -> tuple[list[Span], list[Rest]]:
+    """Windows of `seconds` from 3 ms before the first hit; a last incomplete one is left over."""
+    first = max(0, onsets[0].sample - PRE_ROLL) if onsets else 0
+    exact = seconds * SAMPLE_RATE
+    count = int((length - first) // exact)
+    spans = [Span(round(first + k * exact), round(first + k * exact) + round(exact)) for k in range(count)]
+    spans = [span for span in spans if span.end <= length]
+    end = spans[-1].end if spans else first
+    return spans, [Rest(end, length, "the last window would be incomplete")] if length > end else []
+
+
+def level_envelope(samples: np.ndarray) -> np.ndarray:
+    """RMS in dBFS of every 10 ms of a recording (2, samples)."""
+    count = -(-samples.shape[1] // ENVELOPE)
+    starts = np.arange(count) * ENVELOPE
+    power = np.add.reduceat(np.square(samples, dtype=np.float32).mean(axis=0), starts)
+    return 10 * np.log10(power / ENVELOPE + 1e-12)
+
+
+def _fade(length: int) -> np.ndarray:
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
+
+
+def _zero_crossing(middle: np.ndarray, sample: int) -> int:
+    """The crossing nearest to `sample` within 1 ms, or the quietest sample there."""
+    low, high = max(0, sample - ZERO_CROSSING_REACH), min(len(middle), sample + ZERO_CROSSING_REACH + 1)
+    near = middle[low:high]
+    crossings = np.flatnonzero(np.signbit(near[1:]) != np.signbit(near[:-1])) + 1
+    if not len(crossings):
+        return low + int(np.argmin(np.abs(near)))
+    return low + int(crossings[np.argmin(np.abs(crossings - (sample - low)))])
+
+
+def _decayed(level: np.ndarray, start: int, following: int) -> int:
+    """The sample from which on a hit stays 60 dB below its loudest 10 ms, or close to the floor of the recording."""
+    part = level[start // ENVELOPE : max(following // ENVELOPE, start // ENVELOPE + 1)]
+    floor = max(float(part.max()) + DECAYED_DB, float(np.percentile(level, 5)) + 3.0)
+    above = np.flatnonzero(part > floor)
+    return (start // ENVELOPE + (int(above[-1]) if len(above) else 0) + 2) * ENVELOPE
+
+
+def _runs(sounding: np.ndarray, longest_gap: int) -> list[tuple[int, int]]:
+    """First and last index of each run of True; gaps shorter than `longest_gap` belong to the run."""
+    index = np.flatnonzero(sounding)
+    if not len(index):
+        return []
+    breaks = np.flatnonzero(np.diff(index) > longest_gap)
+    firsts, lasts = index[np.r_[0, breaks + 1]], index[np.r_[breaks, len(index) - 1]]
+    return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]

@@ -1,0 +1,140 @@
+"""What a recording says about itself: embedded tags, then file and folder names. Nothing is guessed from sound."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from data_prep.metre import named_metre, parse_metre
+
+DRUM_KIT = "Drum Kit"
+PERCUSSION = "Percussion"
+KIT_WORDS = ("drum kit", "drumkit", "drumset", "drum set", "drums", "breakbeat", "drum break")
+KIT_PIECES = {
+    "kick": "kick", "bass drum": "kick", "bassdrum": "kick", "bd": "kick", "snare": "snare", "sd": "snare",
+    "rimshot": "rimshot", "hihat": "hi-hat", "hi hat": "hi-hat", "hat": "hi-hat", "hats": "hi-hat", "hh": "hi-hat",
+    "tom": "tom", "toms": "tom", "ride": "ride cymbal", "crash": "crash cymbal", "splash": "splash cymbal",
+    "china": "china cymbal", "cymbal": "cymbal", "cymbals": "cymbal",
+}  # fmt: skip
+PERCUSSION_PIECES = {
+    "tabla": "tabla", "conga": "conga", "congas": "conga", "bongo": "bongo", "bongos": "bongo", "cajon": "cajon",
+    "djembe": "djembe", "darbuka": "darbuka", "doumbek": "darbuka", "udu": "udu", "pandeiro": "pandeiro",
+    "frame drum": "frame drum", "bodhran": "bodhran", "hand drum": "hand drum", "shaker": "shaker",
+    "maraca": "maracas", "maracas": "maracas", "tambourine": "tambourine", "cowbell": "cowbell", "clave": "claves",
+    "claves": "claves", "woodblock": "woodblock", "wood block": "woodblock", "triangle": "triangle",
+    "guiro": "guiro", "cabasa": "cabasa", "timbale": "timbales", "timbales": "timbales", "agogo": "agogo",
+    "cuica": "cuica", "surdo": "surdo", "taiko": "taiko", "gong": "gong", "bell": "bell", "bells": "bell",
+    "clap": "handclap", "claps": "handclap", "snap": "finger snap", "marimba": "marimba", "vibraphone": "vibraphone",
+}  # fmt: skip
+GENRES = {
+    "breakbeat": "Breakbeat", "jungle": "Jungle", "drum and bass": "Drum and Bass", "dnb": "Drum and Bass",
+    "funk": "Funk", "jazz": "Jazz", "samba": "Samba", "bossa": "Bossa Nova", "bossa nova": "Bossa Nova",
+    "reggae": "Reggae", "afrobeat": "Afrobeat", "hip hop": "Hip Hop", "hiphop": "Hip Hop", "techno": "Techno",
+}  # fmt: skip
+_PLAUSIBLE_BPM = (40.0, 240.0)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Statements found, each with the source `tag` or `name`; None or empty where nothing is said."""
+
+    tag_bpm: float | None = None
+    tag_metre: str | None = None
+    named_bpm: tuple[float, ...] = ()
+    named_metre: str | None = None
+    genre: str | None = None
+    genre_source: str = "name"
+    pieces: tuple[str, ...] = field(default=())
+    instruments: str | None = None
+
+
+def read_tags(path: Path, name: PurePosixPath) -> Tags:
+    """`name` is the path below the recordings folder: folder names count like the file's, nearest first."""
+    acid_bpm, acid_metre = acid(path)
+    bpm, genre = _embedded(path)
+    words = _words(name)
+    pieces = tuple(dict.fromkeys(_look_up(words, KIT_PIECES) + _look_up(words, PERCUSSION_PIECES)))
+    return Tags(
+        tag_bpm=acid_bpm or bpm,
+        tag_metre=acid_metre,
+        named_bpm=named_bpm(name),
+        named_metre=named_metre(name),
+        genre=genre or next(iter(_look_up(words, GENRES)), None),
+        genre_source="tag" if genre else "name",
+        pieces=pieces,
+        instruments=_instruments(words),
+    )
+
+
+def acid(path: Path) -> tuple[float | None, str | None]:
+    """Tempo and metre of a WAV's ACID chunk; nothing where there is none, or where it says one-shot."""
+    chunk = _riff_chunk(path, b"acid")
+    if len(chunk) < 24:
+        return None, None
+    flags, _, _, _, _, denominator, numerator, bpm = struct.unpack("<IHHfIHHf", chunk[:24])
+    if flags & 1 or not _PLAUSIBLE_BPM[0] <= bpm <= _PLAUSIBLE_BPM[1]:
+        return None, None
+    try:
+        return bpm, str(parse_metre(f"{numerator}/{denominator}"))
+    except ValueError:
+        return bpm, None
+
+
+def named_bpm(name: PurePosixPath) -> tuple[float, ...]:
+    """Plausible tempo numbers in the name, those beside the letters BPM first, the file before its folders."""
+    marked: list[float] = []
+    plain: list[float] = []
+    for part in (name.stem, *reversed(name.parts[:-1])):
+        for found in re.finditer(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)(?!\d)", part):
+            bpm = float(found[1])
+            if _PLAUSIBLE_BPM[0] <= bpm <= _PLAUSIBLE_BPM[1]:
+                around = part[max(0, found.start() - 4) : found.end() + 4].lower()
+                (marked if "bpm" in around else plain).append(bpm)
+    return tuple(dict.fromkeys([*marked, *plain]))
+
+
+def _embedded(path: Path) -> tuple[float | None, str | None]:
+    from tinytag import TinyTag, TinyTagException
+
+    try:
+        tag = TinyTag.get(path)
+    except (TinyTagException, OSError, struct.error, ValueError, IndexError, KeyError):
+        return None, None
+    for text in tag.other.get("bpm", []):
+        found = re.match(r"\s*(\d+(?:\.\d+)?)", str(text))
+        if found and _PLAUSIBLE_BPM[0] <= float(found[1]) <= _PLAUSIBLE_BPM[1]:
+            return float(found[1]), tag.genre or None
+    return None, tag.genre or None
+
+
+def _riff_chunk(path: Path, name: bytes) -> bytes:
+    with path.open("rb") as file:
+        header = file.read(12)
+        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+            return b""
+        while len(start := file.read(8)) == 8:
+            length = int.from_bytes(start[4:], "little")
+            if start[:4] == name:
+                return file.read(min(length, 1024))
+            file.seek(length + length % 2, 1)
+    return b""
+
+
+def _words(name: PurePosixPath) -> str:
+    """The words of the name, lower case, single spaces, with a space at both ends."""
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", " ".join([name.stem, *reversed(name.parts[:-1])]))
+    return " " + " ".join(re.findall(r"[^\W\d_]+", spelled.lower())) + " "
+
+
+def _look_up(words: str, table: dict[str, str]) -> list[str]:
+    return list(dict.fromkeys(value for word, value in table.items() if f" {word} " in words))
+
+
+def _instruments(words: str) -> str | None:
+    kit = any(f" {word} " in words for word in KIT_WORDS) or bool(_look_up(words, KIT_PIECES))
+    percussion = bool(_look_up(words, PERCUSSION_PIECES))
+    if kit == percussion:
+        return f"{DRUM_KIT}, {PERCUSSION}" if kit else None
+    return DRUM_KIT if kit else PERCUSSION
