@@ -1,0 +1,76 @@
+"""Checkpoints: adapter, optimizer and position; enough to go on bit for bit.
+
+`checkpoints/step-000123/` holds adapter.safetensors, optimizer.safetensors and state.json, which carries the hashes
+of the two. A folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from finetune.files import remove_folder, remove_leftovers, write_folder
+from finetune.progress import say
+
+TENSOR_FILES = ("adapter", "optimizer")
+
+
+@dataclass
+class Checkpoint:
+    """State after `step`. `facts` is plain data: what the run was, the optimizer's numbers."""
+
+    step: int
+    adapter: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    facts: dict[str, Any]
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint and, once it is on the disk, remove all but the `keep` newest."""
+    contents = {"adapter": save(checkpoint.adapter), "optimizer": save(checkpoint.optimizer)}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    state = {"step": checkpoint.step, "sha256": hashes, **checkpoint.facts}
+    folder = run / "checkpoints" / f"step-{checkpoint.step:06}"
+    with write_folder(folder) as part:
+        for name, data in contents.items():
+            (part / f"{name}.safetensors").write_bytes(data)
+        (part / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    for old in checkpoint_folders(run)[keep:]:
+        remove_folder(old)
+    return folder
+
+
+def latest_checkpoint(run: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; damaged ones are named and passed over. None where there is none."""
+    if (run / "checkpoints").is_dir():
+        remove_leftovers(run / "checkpoints")
+    for folder in checkpoint_folders(run):
+        try:
+            return _read(folder)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            say(f"The checkpoint {folder.name} is damaged ({error}); going on from the one before it.")
+    return None
+
+
+def checkpoint_folders(run: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((run / "checkpoints").glob("step-*"), key=lambda folder: folder.name, reverse=True)
+
+
+def _read(folder: Path) -> Checkpoint:
+    facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    step, hashes = int(facts.pop("step")), facts.pop("sha256")
+    tensors = {}
+    for name in TENSOR_FILES:
+        data = (folder / f"{name}.safetensors").read_bytes()
+        if hashlib.sha256(data).hexdigest() != hashes[name]:
+            raise ValueError(f"{name}.safetensors is not what was written")
+        tensors[name] = load(data)
+    return Checkpoint(step, tensors["adapter"], tensors["optimizer"], facts)

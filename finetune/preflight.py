@@ -1,0 +1,66 @@
+"""What can be known to fail is said before anything is encoded, all of it at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from data_prep.dataset import SAMPLE_RATE, Clip
+from finetune.adapter import Adapter
+from finetune.base_model import BaseModel
+from finetune.errors import WoodshedError
+from finetune.optimizer import GPU_ONLY
+from finetune.recipe import Recipe
+
+FREE_BYTES = 200e6  # left over for everything else that writes to the disk
+
+
+def check_dataset(recipe: Recipe, clips: Sequence[Clip]) -> None:
+    """Raises WoodshedError when there is nothing to train on."""
+    if not any(clip.split == "train" for clip in clips):
+        raise WoodshedError(
+            f"The dataset '{recipe.data.dataset}' has no training clips; `woodshed prep` says why it left them out."
+        )
+
+
+def check_run(recipe: Recipe, base: BaseModel, adapter: Adapter, device: torch.device) -> None:
+    """Raises WoodshedError with everything that would make this run fail later."""
+    problems = [*_base_problems(recipe, base), *_disk_problems(recipe, base, adapter)]
+    if recipe.optimizer.name in GPU_ONLY and device.type != "cuda":
+        problems.append(
+            f"optimizer.name: {recipe.optimizer.name} moves its state between GPU and CPU and this machine trains on "
+            f"{device.type}; take {recipe.optimizer.name.removeprefix('paged')}."
+        )
+    if problems:
+        raise WoodshedError("\n".join(problems))
+
+
+def _base_problems(recipe: Recipe, base: BaseModel) -> Iterator[str]:
+    if base.post_trained:
+        yield (
+            f"base.model: '{base.name}' is a post-trained model, made to generate in few steps. Train on its base "
+            "(the name that ends in -base); the adapter then works on both."
+        )
+    if base.sample_rate != SAMPLE_RATE:
+        yield f"base.model: '{base.name}' works at {base.sample_rate} Hz; datasets are at {SAMPLE_RATE} Hz."
+    if base.seconds_to_frames(recipe.data.crop_seconds) < 2:
+        shortest = 2 * base.samples_per_latent / base.sample_rate
+        yield f"data.crop_seconds: {recipe.data.crop_seconds:g} is too short for this base; at least {shortest:.2f}."
+
+
+def _disk_problems(recipe: Recipe, base: BaseModel, adapter: Adapter) -> Iterator[str]:
+    weights = sum(parameter.numel() for parameter in adapter.parameters())
+    one_checkpoint = weights * 4 + weights * (8 if recipe.optimizer.name == "adamw" else 2)
+    needed = (recipe.training.keep_checkpoints + 1) * one_checkpoint + weights * 4 + FREE_BYTES
+    folder = Path(recipe.output.root).expanduser().absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        yield (
+            f"output.root: the disk of '{folder}' has {free / 1e9:.1f} GB free and this run needs {needed / 1e9:.1f} "
+            "GB for its checkpoints. Make room, name another output.root, or lower training.keep_checkpoints."
+        )

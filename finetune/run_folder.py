@@ -1,0 +1,114 @@
+"""The folder of one run, `<output.root>/<name>/`, and what may change when it is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data_prep.dataset import Clip
+from finetune.errors import WoodshedError
+from finetune.files import write_file
+from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml, values
+
+CACHE = ".cache"  # beside the runs, shared by them
+# Keys that say what is saved, shown or where it lies; every other one changes what is learned.
+FREE_KEYS = {
+    "data.dataset",  # the folder may move; its content is compared
+    "training.steps",  # compared by itself
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.device",
+    "training.gradient_checkpointing",
+    "validation.every",
+    "validation.clips",
+    "validation.draws",
+    "samples.every",
+    "samples.prompts",
+    "samples.seconds",
+    "samples.steps",
+    "samples.guidance",
+    "samples.seed",
+    "tracking.wandb",
+    "tracking.project",
+}
+
+
+def new_run(recipe: Recipe) -> Path:
+    """The folder that a new run will have. Raises WoodshedError when there is a run already."""
+    run = Path(recipe.output.root).expanduser() / recipe.name
+    if run.exists():
+        raise WoodshedError(
+            f"There is a run in '{run}' already. Go on with it by `woodshed resume {run}`, or give this one another "
+            "name, for instance name=" + recipe.name + "-2."
+        )
+    return run
+
+
+def write_recipe(run: Path, recipe: Recipe) -> None:
+    """Write recipe.yaml with every key and the folders it names from the root, so that it holds from anywhere."""
+    run.mkdir(parents=True, exist_ok=True)
+    write_file(run / "recipe.yaml", to_yaml(located(recipe)).encode())
+
+
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with its folders as absolute paths."""
+    model, start = recipe.base.model, recipe.adapter.init_from
+    return replace(
+        recipe,
+        base=replace(recipe.base, model=model if model == "starter" else _absolute(model)),
+        data=replace(recipe.data, dataset=_absolute(recipe.data.dataset)),
+        adapter=replace(recipe.adapter, init_from=start and _absolute(start)),
+        output=replace(recipe.output, root=_absolute(recipe.output.root)),
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def resumed_recipe(run: Path, overrides: list[str]) -> Recipe:
+    """The recipe of the run in `run` with `overrides`.
+
+    Raises WoodshedError when there is no run, or when a change would make it another one; the message lists them.
+    """
+    file = run / "recipe.yaml"
+    if not file.is_file():
+        raise WoodshedError(f"There is no run in '{run}' (it would hold recipe.yaml).")
+    try:
+        began = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.load(file)))
+    except OmegaConfBaseException as error:
+        raise WoodshedError(f"'{file}' was changed and is no recipe now: {error}") from error
+    assert isinstance(began, Recipe)
+    recipe = load_recipe(file, overrides)
+    old, new = values(began), values(recipe)
+    changed = [key for key in differing_keys(began, recipe) if key not in FREE_KEYS]
+    if old["training.steps"] != new["training.steps"] and began.optimizer.schedule == "cosine":
+        changed.append("training.steps")
+    if changed:
+        listed = ", ".join(f"{key} (began with {old[key]}, now {new[key]})" for key in changed)
+        raise WoodshedError(
+            f"The run '{run}' can only go on as it began; these keys would change what it learns: {listed}. "
+            "Leave them as they were, or train a new run under another name."
+        )
+    return recipe
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of the keys that decide what is learned."""
+    kept = {key: value for key, value in values(recipe).items() if key not in FREE_KEYS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def dataset_hash(clips: Sequence[Clip]) -> str:
+    """SHA-256 of everything that training reads of a dataset, but not of where it lies."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        facts = {name: value for name, value in asdict(clip).items() if name != "path"}
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+    return digest.hexdigest()
