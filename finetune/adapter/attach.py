@@ -20,11 +20,12 @@ from finetune.errors import WoodshedError
 
 NAME = "default"
 _ATTENTION = r"self_attn\.(to_qkv|to_out)|cross_attn\.(to_q|to_kv|to_out)"
+_FEED_FORWARD = r"ff\.(proj_in|proj_out)"
 _BLOCKS = r"transformer_blocks\.\d+\."
 TARGETS = {
     "attention": rf"{_BLOCKS}({_ATTENTION})",
-    "attention+ff": rf"{_BLOCKS}({_ATTENTION}|ff\.(proj_in|proj_out))",
-    "all": rf"{_BLOCKS}({_ATTENTION}|ff\.(proj_in|proj_out)|to_local_embed\.(0|2))|(to_cond_embed|to_global_embed)\.(0|2)",
+    "attention+ff": rf"{_BLOCKS}({_ATTENTION}|{_FEED_FORWARD})",
+    "all": rf"{_BLOCKS}({_ATTENTION}|{_FEED_FORWARD}|to_local_embed\.(0|2))|(to_cond_embed|to_global_embed)\.(0|2)",
 }
 
 

@@ -8,7 +8,6 @@ it; a duration embedder's lies in the sub-folder `duration_embedder`. The safete
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from finetune.adapter.attach import Adapter, inject
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
+from finetune.files import write_folder
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model."
@@ -53,11 +53,12 @@ def load_adapter(base: BaseModel, folder: Path, strength: float = 1.0) -> Adapte
     Raises WoodshedError when the folder is not an adapter or was trained on another base.
     """
     folder = find_adapter(folder)
-    trained_on = read_card(folder).get("base_fingerprint")
-    if trained_on not in (None, base.fingerprint):
+    card = read_card(folder)
+    trained_on = card.get("base_fingerprint", base.fingerprint)
+    if trained_on != base.fingerprint:
         raise WoodshedError(
-            f"The adapter in '{folder}' was trained on another base ('{read_card(folder).get('base')}', weights "
-            f"{str(trained_on)[:12]}…) than '{base.name}' (weights {base.fingerprint[:12]}…). Name that base with --base."
+            f"The adapter in '{folder}' was trained on another base ('{card.get('base')}', weights "
+            f"{trained_on[:12]}…) than '{base.name}' (weights {base.fingerprint[:12]}…). Name that base with --base."
         )
     configs = {part: _read_config(_place(folder, part)) for part in _parts(folder)}
     adapter = inject(base, configs)

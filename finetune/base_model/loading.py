@@ -20,7 +20,9 @@ PROMPT_TOKENS = 256
 PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 
 
-def load_base(model: str, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> BaseModel:
+def load_base(
+    model: str, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> BaseModel:
     """The base called `model`: `starter`, or a folder in diffusers' layout (model_index.json and one folder a part).
 
     `dtype` is that of the transformer and the text encoder; the autoencoder and the duration embedder stay in
@@ -147,7 +149,8 @@ def _is_post_trained(root: Path) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the libraries' load reports and bars: what matters is raised, the rest would hide it."""
-    from transformers.utils 
+    from transformers.utils import logging
+
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

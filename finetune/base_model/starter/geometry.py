@@ -20,7 +20,7 @@ AUTOENCODER: dict[str, Any] = {
     "encoder_transformer_depths": [3],
     "latent_dim": LATENT_CHANNELS,
     "use_differential_attention": False,
-    "dim_heads": 32,
+    "dim_heads": 24,
     "ff_mult": 3,
     "sliding_window": 1,
     "sampling_rate": 44100,

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
 from finetune.base_model.starter.grooves import training_clips
+from finetune.base_model.starter.transform import start_as_transform
 
 CROP_LATENTS = 20
 RESOLUTIONS = ((128, 64), (512, 128), (2048, 512))  # window and hop in samples
@@ -98,6 +99,7 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
     sound = render_sound(work / "sound.npy", kits)
     torch.manual_seed(0)
     model = AutoencoderSAME(**AUTOENCODER)
+    start_as_transform(model, sound)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     state, done, spent = work / "autoencoder.state.safetensors", 0, 0.0
     if state.exists():
@@ -139,9 +141,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", type=float, default=16.0)
     parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--learning-rate", type=float, default=7e-4)
     parser.add_argument("--kits", type=int, default=40)
     options = parser.parse_args()
     train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)

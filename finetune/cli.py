@@ -1,0 +1,161 @@
+"""The command `woodshed`: parse, call, print. Everything heavy is imported by the verb that needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from data_prep.command import prep
+from data_prep.dataset import DatasetError
+from finetune.errors import WoodshedError
+
+app = typer.Typer(
+    help="Turn your own percussion recordings into an adapter for Stable Audio 3, on your own machine.\n\n"
+    "The road: prep a folder of recordings into a dataset, train an adapter on it, generate to hear it. "
+    "Start with [bold]woodshed demo[/bold]: the whole road on an embedded library and base, in minutes on a CPU.",
+    epilog="Every verb takes --json (one object on stdout, words on stderr). Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("prep")(prep)
+words = Console(stderr=True, highlight=False)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe to change, such as training.steps=400."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The YAML recipe, such as recipes/starter.yaml.")],
+    changes: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an adapter as a recipe says, into the run folder OUTPUT.ROOT/NAME.
+
+    The base stays frozen; audio and captions are encoded once and cached. Ctrl-C saves a checkpoint and stops;
+    woodshed resume goes on from it, bit for bit. Listen to samples/ while it runs.
+
+    Example: woodshed train recipes/starter.yaml data.dataset=mykit
+    """
+    from finetune.recipe import load_recipe
+    from finetune.trainer import train as train_run
+
+    _report_run(train_run(load_recipe(recipe, changes or [])), as_json)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that stopped, such as runs/mykit.")],
+    changes: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run from its last checkpoint, exactly as if it had never stopped.
+
+    Keys that would change what is learned are refused; others, and more training.steps, may be given.
+    """
+    from finetune.trainer import resume as resume_run
+
+    _report_run(resume_run(run, changes or []), as_json)
+
+
+@app.command()
+def generate(
+    adapter: Annotated[
+        str, typer.Argument(metavar="ADAPTER_OR_RUN", help="A run, an adapter folder, or a base such as 'starter' for no adapter.")
+    ],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to play, in the words of your captions.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, .wav or .flac.")],
+    seconds: Annotated[float, typer.Option(help="Length of the sound.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sound.")] = 0,
+    strength: Annotated[float, typer.Option(help="0 is the base, exactly; 1 the adapter as trained; beyond exaggerates.")] = 1.0,
+    base: Annotated[str | None, typer.Option(help="Base to use instead of the one the adapter was trained on.")] = None,
+    steps: Annotated[int, typer.Option(help="Sampling steps: more is finer and slower.")] = 50,
+    guidance: Annotated[float, typer.Option(help="How strictly to follow the prompt; 1 is not at all beyond itself.")] = 4.0,
+    as_json: AsJson = False,
+) -> None:
+    """Generate sound with an adapter, or with a base alone.
+
+    Example: woodshed generate runs/mykit --prompt "mykit swung loop. BPM: 96" --seconds 5 --seed 1 --out mykit.wav
+    """
+    from finetune.hear import hear
+    from finetune.generate import Request
+
+    request = Request(prompt, seconds, seed, steps, guidance)
+    written = hear(adapter, request, out, strength, base)
+    _print(written, as_json, f"{escape(str(out))}: {seconds:g} s, seed {seed}, strength {strength:g}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="About how long to train.")] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole road on an embedded library and the embedded base, ending with audio to hear.
+
+    A drummer with a kit and a feel of their own is synthesised (several takes), prepared, trained on, and the
+    starter base and the adapted one are asked for the same things with the same seeds.
+    """
+    from finetune.demo import run_demo
+
+    result = run_demo(out, minutes)
+    _print(_plain(result), as_json, result.story())
+
+
+def _report_run(result: Any, as_json: bool) -> None:
+    held_out = ""
+    if result.held_out_loss_before is not None:
+        change = 100 * (result.held_out_loss_after / result.held_out_loss_before - 1)
+        held_out = f"\nHeld-out loss {result.held_out_loss_before:.4f} → {result.held_out_loss_after:.4f} ({change:+.1f} %)"
+    finished = f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min{held_out}"
+    where = f"Adapter: {escape(str(result.adapter))}\nHear it: woodshed generate {escape(str(result.run))} -p '…' -o hear.wav"
+    _print(_plain(result), as_json, f"{finished}\n{where}")
+
+
+def _print(result: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        words.print(text)
+
+
+def _plain(value: Any) -> Any:
+    """A result as JSON can hold it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value.value if isinstance(value, Enum) else str(value) if isinstance(value, Path) else value
+
+
+def main() -> None:
+    """Run the command; a WoodshedError or DatasetError is one sentence and exit 1, never a traceback."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except (WoodshedError, DatasetError) as error:
+        words.print(f"[bold red]woodshed:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        words.print("woodshed: stopped.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The whole road in minutes: a synthesised library, prep, train, and the base and the adapter asked the same things."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from data_prep import Rights, Settings, prepare
+from data_prep.dataset import clips
+from data_prep.rights import Basis
+from data_prep.slices import Slicing
+from finetune.base_model.starter.library import write_library
+from finetune.errors import WoodshedError
+from finetune.generate import Request, generate, write_audio
+from finetune.hear import with_adapter
+from finetune.progress import say
+from finetune.pictures import draw_pair
+from finetune.recipe import Recipe, load_recipe
+from finetune.tracking import read_log
+from finetune.trainer import train
+
+TRIGGER = "shedkit"
+REHEARSAL_STEPS = 12
+PARTS = ("library", "dataset", "runs", "audio")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same prompt and seed, without and with the adapter."""
+
+    prompt: str
+    seed: int
+    base: Path
+    adapted: Path
+    spectrogram: Path
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    library: Path
+    dataset: Path
+    run: Path
+    held_out_loss_before: float
+    held_out_loss_after: float
+    steps: int
+    seconds: float
+    pairs: list[Pair]
+
+    def story(self) -> str:
+        """What was done and where it lies, for a person."""
+        change = 100 * (self.held_out_loss_after / self.held_out_loss_before - 1)
+        lines = [
+            f"The drummer's takes   {self.library}",
+            f"Sliced and captioned  {self.dataset}",
+            f"The run               {self.run}  ({self.steps} steps)",
+            f"Held-out loss         {self.held_out_loss_before:.4f} before, {self.held_out_loss_after:.4f} after "
+            f"({change:+.1f} %), on a take that was not trained on",
+            "Hear the difference, same prompt and same seed:",
+        ]
+        for pair in self.pairs:
+            lines += [f"  {pair.prompt}", f"    base     {pair.base}", f"    adapted  {pair.adapted}", f"    both     {pair.spectrogram}"]
+        return "\n".join([*lines, f"Done in {self.seconds / 60:.1f} minutes."])
+
+
+def run_demo(out: Path, minutes: float) -> DemoResult:
+    """Do everything anew under `out`. Raises WoodshedError when `out` holds something else than a demo."""
+    began = time.monotonic()
+    _clear(out)
+    say("1/4  A drummer plays: synthesising the takes")
+    write_library(out / "library")
+    say("2/4  Slicing, describing and captioning them")
+    rights = Rights(Basis.own_recording, "Woodshed's own drum synthesiser")
+    prepare(out / "library", out / "dataset", rights, Settings(Slicing.bars, bars=2, trigger=TRIGGER))
+    say("3/4  Training an adapter on the starter base")
+    result = train(_recipe(out, _affordable_steps(out, minutes)))
+    if result.held_out_loss_before is None or result.held_out_loss_after is None:
+        raise WoodshedError("The demo's dataset has no held-out take; this is a fault of Woodshed, please report it.")
+    say("4/4  Asking the base and the adapter for the same things")
+    pairs = _compare(out, result.run)
+    return DemoResult(
+        library=out / "library", dataset=out / "dataset", run=result.run,
+        held_out_loss_before=result.held_out_loss_before, held_out_loss_after=result.held_out_loss_after,
+        steps=result.step, seconds=time.monotonic() - began, pairs=pairs,
+    )  # fmt: skip
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier demo made, and nothing else."""
+    if out.exists() and not out.is_dir():
+        raise WoodshedError(f"'{out}' is a file; name a folder for the demo with --out.")
+    strangers = [p.name for p in out.iterdir() if p.name not in PARTS] if out.exists() else []
+    if strangers:
+        raise WoodshedError(f"'{out}' holds other things than a demo ({strangers[0]}); name a new folder with --out.")
+    for part in PARTS:
+        shutil.rmtree(out / part, ignore_errors=True)
+
+
+def _recipe(out: Path, steps: int, name: str = "demo") -> Recipe:
+    changes = [f"name={name}", f"data.dataset={out / 'dataset'}", f"output.root={out / 'runs'}", f"training.steps={steps}"]
+    return load_recipe(Path(str(files("finetune") / "demo.yaml")), changes)
+
+
+def _affordable_steps(out: Path, minutes: float) -> int:
+    """How many steps fit into `minutes` on this machine, found by training a few and throwing them away."""
+    rehearsal = train(_recipe(out, REHEARSAL_STEPS, "rehearsal"))
+    rates = [row["steps_per_second"] for row in read_log(rehearsal.run) if "steps_per_second" in row]
+    shutil.rmtree(rehearsal.run)
+    return max(REHEARSAL_STEPS, round(minutes * 60 * max(rates)))
+
+
+def _compare(out: Path, run: Path) -> list[Pair]:
+    """For each of a few prompts, the base and the adapted base with one seed, as sound and as a picture."""
+    requests = _requests(out / "dataset")
+    sounds = []
+    for source in ("starter", str(run)):
+        model = with_adapter(source)
+        sounds.append([generate(model, request) for request in requests])
+    pairs = []
+    for number, (request, base, adapted) in enumerate(zip(requests, *sounds, strict=True), start=1):
+        names = [out / "audio" / f"{number} {kind}" for kind in ("base.wav", "adapted.wav", "spectrogram.png")]
+        write_audio(names[0], base, model.sample_rate)
+        write_audio(names[1], adapted, model.sample_rate)
+        draw_pair(names[2], request.prompt, {"base": base, "adapted": adapted}, model.sample_rate)
+        pairs.append(Pair(request.prompt, request.seed, *names))
+    return pairs
+
+
+def _requests(dataset: Path) -> list[Request]:
+    """The captions of the held-out take's first clips, at their own length."""
+    held_out = clips(dataset, "validation")[:3]
+    return [Request(clip.text, clip.seconds, seed, 50, 3.0) for seed, clip in enumerate(held_out)]

@@ -1,0 +1,39 @@
+"""What all tests share: no network, and the real recordings where they are at hand."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches for another machine fails; loopback stays open."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = str(address[0]) if isinstance(address, tuple) else str(address)
+            if host not in ("127.0.0.1", "::1", "localhost"):
+                raise AssertionError(f"a test reached for the network: {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real CC0 percussion, or a skip that says how to provide it."""
+    folder = Path(os.environ.get("WOODSHED_RECORDINGS", ROOT.parent / "shared" / "recordings"))
+    if not (folder / "takes").is_dir():
+        pytest.skip(f"no real recordings in {folder}: set WOODSHED_RECORDINGS to a folder with takes/ and loops/")
+    return folder
