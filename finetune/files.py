@@ -35,7 +35,7 @@ def write_folder(path: Path) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        for file in beside.iterdir():
+        for file in beside.rglob("*"):
             _sync(file)
         _sync(beside)
         remove_folder(path)

@@ -165,8 +165,8 @@ def _out_of_range(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             "optimizer.warmup_steps",
             (
-                f"optimizer.warmup_steps is {recipe.optimizer.warmup_steps}, more than the {recipe.training.steps} "
-                "steps of training.steps."
+                f"optimizer.warmup_steps is {recipe.optimizer.warmup_steps}, more than training.steps, "
+                f"{recipe.training.steps}."
             ),
         )
     if any(not prompt.strip() for prompt in recipe.samples.prompts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from finetune.base_model import BaseModel, load_base
 from finetune.recipe import Recipe, build_recipe
 
+torch.set_num_threads(1)  # threads only wait for each other at this size
 LATENT_CHANNELS = 8
 WIDTH = 32
 WORDS = ["[PAD]", "[UNK]", "kick", "snare", "hat", "break", "slow", "fast", "dry", "one-shot", ".", ","]
@@ -34,7 +36,7 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("bases") / "tiny"
     torch.manual_seed(0)
-    transformer = StableAudio3DiTModel(
+    transformer: Any = StableAudio3DiTModel(
         io_channels=LATENT_CHANNELS,
         embed_dim=64,
         depth=2,
@@ -47,10 +49,7 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_memory_tokens=4,
         use_differential_attention=False,
     )
-    with torch.no_grad():  # some of its layers begin at zero, which would hide what they are given
-        for parameter in transformer.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    autoencoder = AutoencoderSAME(
+    autoencoder: Any = AutoencoderSAME(
         audio_channels=2,
         patch_size=256,
         encoder_channels=16,
@@ -64,6 +63,10 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sliding_window=1,
         sampling_rate=44100,
     )
+    with torch.no_grad():  # some of their layers begin at zero, which would hide what they are given
+        for part in (transformer, autoencoder):
+            for parameter in part.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
     module = T5GemmaModuleConfig(
         vocab_size=len(WORDS),
         hidden_size=WIDTH,
@@ -103,7 +106,7 @@ def write_dataset(
     folder: Path, train: list[float], validation: list[float], recording_seconds: float = 60.0
 ) -> Path:
     """A dataset folder with clips of the given seconds, each a decaying burst of its own noise."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for split, lengths in (("train", train), ("validation", validation)):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for number, seconds in enumerate(lengths):

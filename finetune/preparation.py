@@ -1,0 +1,111 @@
+"""Everything a run needs, checked, loaded and encoded, before its first step."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from data_prep.dataset import Clip, DatasetError
+from data_prep.dataset import clips as read_clips
+from finetune.adapter import Adapter, AdapterSettings, attach
+from finetune.base_model import BaseModel, load_base
+from finetune.batches import Batches
+from finetune.errors import WoodshedError
+from finetune.generate import Request
+from finetune.latents import EncodedDataset, encode_dataset
+from finetune.optimizer import make_optimizer
+from finetune.preflight import check_dataset, check_run
+from finetune.progress import say
+from finetune.recipe import Recipe
+from finetune.run_folder import CACHE, dataset_hash, recipe_hash
+from finetune.samples import sample_requests
+
+SILENCE_MEANS = 6  # silence is encoded up to this many times its mean length; longer draws are 1 in 400
+
+
+@dataclass
+class Training:
+    """Everything a run needs in memory."""
+
+    run: Path
+    recipe: Recipe
+    accelerator: Accelerator
+    base: BaseModel
+    data: EncodedDataset
+    batches: Batches
+    adapter: Adapter
+    optimizer: Any
+    requests: list[Request]
+    facts: dict[str, Any]
+
+
+def prepare(run: Path, recipe: Recipe) -> Training:
+    """Load the base, check everything that can fail, encode the dataset, attach the adapter.
+
+    Raises WoodshedError before anything is written but the cache of latents.
+    """
+    clips = _clips(recipe)
+    if not any(clip.split == "validation" for clip in clips):
+        say(
+            "No clips are held out, so no held-out loss is measured: nothing will say when to stop but your ears."
+        )
+    on_cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    if recipe.training.device == "cuda" and on_cpu:
+        raise WoodshedError("training.device: cuda was asked for and there is no GPU here; take auto or cpu.")
+    accelerator = Accelerator(
+        cpu=on_cpu, gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
+    )
+    base = load_base(recipe.base.model, _dtype(recipe, on_cpu), accelerator.device)
+    adapter = attach(base, _adapter_settings(recipe), recipe.seed)
+    check_run(recipe, base, adapter, accelerator.device)
+    requests = sample_requests(recipe, clips)
+    prompts = [request.prompt for request in requests]
+    data = encode_dataset(base, clips, prompts, _silence_frames(recipe, base), run.parent / CACHE)
+    base.release_encoders()
+    if recipe.training.gradient_checkpointing:
+        base.transformer.enable_gradient_checkpointing()
+    adapter.train(True)
+    optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.parameters()))
+    facts = {
+        "recipe_sha256": recipe_hash(recipe),
+        "base_fingerprint": base.fingerprint,
+        "dataset_sha256": dataset_hash(clips),
+        "device": accelerator.device.type,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }
+    batches = Batches(base, data, recipe)
+    return Training(run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts)
+
+
+def _clips(recipe: Recipe) -> list[Clip]:
+    try:
+        clips = sorted(read_clips(Path(recipe.data.dataset)), key=lambda clip: clip.id)
+    except DatasetError as error:
+        raise WoodshedError(str(error)) from error
+    check_dataset(recipe, clips)
+    return clips
+
+
+def _adapter_settings(recipe: Recipe) -> AdapterSettings:
+    chosen = asdict(recipe.adapter)
+    return AdapterSettings(**{**chosen, "alpha": chosen["alpha"] or float(recipe.adapter.rank)})
+
+
+def _dtype(recipe: Recipe, on_cpu: bool) -> torch.dtype:
+    if recipe.base.dtype == "auto":
+        return torch.bfloat16 if not on_cpu and torch.cuda.is_bf16_supported() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.base.dtype]
+
+
+def _silence_frames(recipe: Recipe, base: BaseModel) -> int:
+    """How much silence is encoded: enough for all but one draw in 400, never more than a crop."""
+    if recipe.data.length == "excerpt":
+        return 0
+    longest = min(SILENCE_MEANS * recipe.training.silence_seconds, recipe.data.crop_seconds)
+    return base.seconds_to_frames(longest)
