@@ -33,7 +33,9 @@ words = Console(stderr=True, highlight=False)
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the recipe to change, such as training.steps=400."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Keys of the recipe to change, such as training.steps=400."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -75,16 +77,28 @@ def resume(
 @app.command()
 def generate(
     adapter: Annotated[
-        str, typer.Argument(metavar="ADAPTER_OR_RUN", help="A run, an adapter folder, or a base such as 'starter' for no adapter.")
+        str,
+        typer.Argument(
+            metavar="ADAPTER_OR_RUN",
+            help="A run, an adapter folder, or a base such as 'starter' for no adapter.",
+        ),
     ],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to play, in the words of your captions.")],
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="What to play, in the words of your captions.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, .wav or .flac.")],
     seconds: Annotated[float, typer.Option(help="Length of the sound.")] = 4.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same sound.")] = 0,
-    strength: Annotated[float, typer.Option(help="0 is the base, exactly; 1 the adapter as trained; beyond exaggerates.")] = 1.0,
-    base: Annotated[str | None, typer.Option(help="Base to use instead of the one the adapter was trained on.")] = None,
+    strength: Annotated[
+        float, typer.Option(help="0 is the base, exactly; 1 the adapter as trained; beyond exaggerates.")
+    ] = 1.0,
+    base: Annotated[
+        str | None, typer.Option(help="Base to use instead of the one the adapter was trained on.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Sampling steps: more is finer and slower.")] = 50,
-    guidance: Annotated[float, typer.Option(help="How strictly to follow the prompt; 1 is not at all beyond itself.")] = 4.0,
+    guidance: Annotated[
+        float, typer.Option(help="How strictly to follow the prompt; 1 is not at all beyond itself.")
+    ] = 4.0,
     as_json: AsJson = False,
 ) -> None:
     """Generate sound with an adapter, or with a base alone.
@@ -121,7 +135,9 @@ def _report_run(result: Any, as_json: bool) -> None:
     if result.held_out_loss_before is not None:
         change = 100 * (result.held_out_loss_after / result.held_out_loss_before - 1)
         held_out = f"\nHeld-out loss {result.held_out_loss_before:.4f} → {result.held_out_loss_after:.4f} ({change:+.1f} %)"
-    finished = f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min{held_out}"
+    finished = (
+        f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min{held_out}"
+    )
     where = f"Adapter: {escape(str(result.adapter))}\nHear it: woodshed generate {escape(str(result.run))} -p '…' -o hear.wav"
     _print(_plain(result), as_json, f"{finished}\n{where}")
 

@@ -61,7 +61,12 @@ class DemoResult:
             "Hear the difference, same prompt and same seed:",
         ]
         for pair in self.pairs:
-            lines += [f"  {pair.prompt}", f"    base     {pair.base}", f"    adapted  {pair.adapted}", f"    both     {pair.spectrogram}"]
+            lines += [
+                f"  {pair.prompt}",
+                f"    base     {pair.base}",
+                f"    adapted  {pair.adapted}",
+                f"    both     {pair.spectrogram}",
+            ]
         return "\n".join([*lines, f"Done in {self.seconds / 60:.1f} minutes."])
 
 
@@ -77,7 +82,9 @@ def run_demo(out: Path, minutes: float) -> DemoResult:
     say("3/4  Training an adapter on the starter base")
     result = train(_recipe(out, _affordable_steps(out, minutes)))
     if result.held_out_loss_before is None or result.held_out_loss_after is None:
-        raise WoodshedError("The demo's dataset has no held-out take; this is a fault of Woodshed, please report it.")
+        raise WoodshedError(
+            "The demo's dataset has no held-out take; this is a fault of Woodshed, please report it."
+        )
     say("4/4  Asking the base and the adapter for the same things")
     pairs = _compare(out, result.run)
     return DemoResult(
@@ -93,13 +100,20 @@ def _clear(out: Path) -> None:
         raise WoodshedError(f"'{out}' is a file; name a folder for the demo with --out.")
     strangers = [p.name for p in out.iterdir() if p.name not in PARTS] if out.exists() else []
     if strangers:
-        raise WoodshedError(f"'{out}' holds other things than a demo ({strangers[0]}); name a new folder with --out.")
+        raise WoodshedError(
+            f"'{out}' holds other things than a demo ({strangers[0]}); name a new folder with --out."
+        )
     for part in PARTS:
         shutil.rmtree(out / part, ignore_errors=True)
 
 
 def _recipe(out: Path, steps: int, name: str = "demo") -> Recipe:
-    changes = [f"name={name}", f"data.dataset={out / 'dataset'}", f"output.root={out / 'runs'}", f"training.steps={steps}"]
+    changes = [
+        f"name={name}",
+        f"data.dataset={out / 'dataset'}",
+        f"output.root={out / 'runs'}",
+        f"training.steps={steps}",
+    ]
     return load_recipe(Path(str(files("finetune") / "demo.yaml")), changes)
 
 
@@ -120,7 +134,9 @@ def _compare(out: Path, run: Path) -> list[Pair]:
         sounds.append([generate(model, request) for request in requests])
     pairs = []
     for number, (request, base, adapted) in enumerate(zip(requests, *sounds, strict=True), start=1):
-        names = [out / "audio" / f"{number} {kind}" for kind in ("base.wav", "adapted.wav", "spectrogram.png")]
+        names = [
+            out / "audio" / f"{number} {kind}" for kind in ("base.wav", "adapted.wav", "spectrogram.png")
+        ]
         write_audio(names[0], base, model.sample_rate)
         write_audio(names[1], adapted, model.sample_rate)
         draw_pair(names[2], request.prompt, {"base": base, "adapted": adapted}, model.sample_rate)

@@ -14,7 +14,9 @@ from finetune.generate import Request, check_request, generate, write_audio
 from finetune.progress import progress_bar
 
 
-def hear(source: str, request: Request, out: Path, strength: float = 1.0, base: str | None = None) -> dict[str, Any]:
+def hear(
+    source: str, request: Request, out: Path, strength: float = 1.0, base: str | None = None
+) -> dict[str, Any]:
     """Generate `request` into `out`. `source` is a run, an adapter folder, or the name of a base for no adapter.
 
     Returns what was done, as plain values. Raises WoodshedError with a sentence for everything that cannot be.
@@ -36,12 +38,16 @@ def with_adapter(source: str, strength: float = 1.0, base: str | None = None) ->
     device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
     if is_base(source):
         if base not in (None, source):
-            raise WoodshedError(f"'{source}' is itself a base; leave --base {base} out, or name an adapter first.")
+            raise WoodshedError(
+                f"'{source}' is itself a base; leave --base {base} out, or name an adapter first."
+            )
         return load_base(source, dtype, device)
     folder = find_adapter(Path(source))
     name = base or read_card(folder).get("base")
     if not name:
-        raise WoodshedError(f"The adapter in '{folder}' does not say which base it belongs to; name it with --base.")
+        raise WoodshedError(
+            f"The adapter in '{folder}' does not say which base it belongs to; name it with --base."
+        )
     model = load_base(name, dtype, device)
     load_adapter(model, folder, strength)
     return model

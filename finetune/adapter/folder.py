@@ -30,21 +30,18 @@ def save_adapter(adapter: Adapter, folder: Path, card: dict[str, Any]) -> None:
 
     `card` must hold `base` and `base_fingerprint`; whatever else it holds is carried along.
     """
-    beside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
     state = adapter.state()
-    for part, config in adapter.configs.items():
-        place = _place(beside, part)
-        place.mkdir(parents=True, exist_ok=True)
-        own = {_PREFIX + n.removeprefix(part + "."): w for n, w in state.items() if n.startswith(part + ".")}
-        save_file(
-            own, place / WEIGHTS, metadata={"format": "pt", "woodshed": json.dumps(card, sort_keys=True)}
-        )
-        written = config.to_dict() | {"base_model_name_or_path": card["base"], "inference_mode": True}
-        written["target_modules"] = config.target_modules
-        (place / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True, default=_plain) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    header = {"format": "pt", "woodshed": json.dumps(card, sort_keys=True)}
+    with write_folder(folder) as beside:
+        for part, config in adapter.configs.items():
+            place = _place(beside, part)
+            place.mkdir(exist_ok=True)
+            own = {
+                _PREFIX + n.removeprefix(part + "."): w for n, w in state.items() if n.startswith(part + ".")
+            }
+            save_file(own, place / WEIGHTS, metadata=header)
+            written = config.to_dict() | {"base_model_name_or_path": card["base"], "inference_mode": True}
+            (place / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True, default=_plain) + "\n")
 
 
 def load_adapter(base: BaseModel, folder: Path, strength: float = 1.0) -> Adapter:

@@ -48,7 +48,9 @@ def _blocks(sound: np.ndarray, count: int = 6000) -> torch.Tensor:
     rng = np.random.default_rng(0)
     starts = rng.integers(0, sound.shape[1] - SAMPLES_PER_LATENT, count)
     cut = np.stack([sound[:, s : s + SAMPLES_PER_LATENT] for s in starts]).astype(np.float32) / 32767
-    return torch.from_numpy(cut).reshape(count, 2, STRIDE, PATCH).permute(0, 2, 1, 3).reshape(count, STRIDE, -1)
+    return (
+        torch.from_numpy(cut).reshape(count, 2, STRIDE, PATCH).permute(0, 2, 1, 3).reshape(count, STRIDE, -1)
+    )
 
 
 def _patch_basis(blocks: torch.Tensor) -> tuple[torch.Tensor, float]:
