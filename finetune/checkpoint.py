@@ -55,7 +55,7 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
         try:
             return _read(folder)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            say(f"The checkpoint {folder.name} is damaged ({error}); going on from the one before it.")
+            say(f"The checkpoint {folder.name} is damaged ({error}) and is passed over.")
     return None
 
 

@@ -35,10 +35,10 @@ def read_log(run: Path) -> list[Row]:
 def tracking(run: Path, recipe: Recipe, step: int) -> Iterator[Callable[[Row], None]]:
     """Yields `log(row)`; every row has a `step`, and is on the disk when `log` returns.
 
-    Rows after `step`, from a run that went on after its last checkpoint, are cut: the log reads as if the run had
-    never stopped.
+    Rows after `step`, from a run that went on after its last checkpoint, are cut, and from the beginning (0) all
+    of them: the log reads as if the run had never stopped.
     """
-    kept = [row for row in read_log(run) if row["step"] <= step]
+    kept = [row for row in read_log(run) if row["step"] <= step] if step else []
     write_file(run / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
     with (run / "log.jsonl").open("a", encoding="utf-8") as file, _wandb_run(run, recipe) as send:
 
