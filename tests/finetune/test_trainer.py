@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from finetune import trainer
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
+from finetune.preparation import prepare
 from finetune.recipe import Recipe, load_recipe
 from finetune.tracking import read_log
-from finetune.trainer import batch_loss, prepare, train
+from finetune.trainer import batch_loss, train
 
 
 def test_what_a_run_leaves(recipe: Recipe) -> None:
