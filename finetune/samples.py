@@ -18,8 +18,13 @@ CAPTIONS = 2  # captions taken as prompts when the recipe has none
 
 
 def sample_requests(recipe: Recipe, clips: Sequence[Clip]) -> list[Request]:
-    """What to generate: the recipe's prompts, or captions of held-out clips (of training clips without any)."""
+    """What to generate: the recipe's prompts, or captions of held-out clips (of training clips without any).
+
+    Nothing when `samples.every` is 0.
+    """
     group = recipe.samples
+    if not group.every:
+        return []
     held_out = [clip for clip in clips if clip.split == "validation"] or clips
     captions = list(dict.fromkeys(clip.text for clip in held_out))[:CAPTIONS]
     longest = max(clip.seconds for clip in clips if clip.split == "train")

@@ -96,7 +96,7 @@ def _loop(
                 if losses:
                     log({"step": step, **losses})
                     held_out = f"held out {losses['held_out_loss']:.4f}  "
-            if fresh and (step % recipe.samples.every == 0 or ends):
+            if fresh and training.requests and (step % recipe.samples.every == 0 or ends):
                 with _as_used(training.adapter):
                     save_samples(training.base, training.data, training.requests, training.run, step)
             stop = stopping() and not ends

@@ -98,7 +98,7 @@ class ValidationGroup:
 
 @dataclass
 class SamplesGroup:
-    every: int = option(250, "steps between samples; first and last step always have them", low=1)
+    every: int = option(250, "steps between samples, which the first and last step have too; 0: none", low=0)
     prompts: list[str] = option([], "what to generate; an empty list: captions of two clips")  # noqa: RUF009
     seconds: float | None = option(None, "length of a sample; null: of the longest clip", above=0, high=384)
     steps: int = option(50, "Euler steps of a sample", low=1, high=1000)

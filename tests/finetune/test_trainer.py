@@ -146,6 +146,11 @@ def test_without_held_out_clips_it_says_so_once(
     assert [each["prompt"] for each in asked] == ["fast break, kick 0.", "fast break, kick 1."]
 
 
+def test_samples_can_be_left_out(tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    run = train(make_recipe(tiny_base_folder, dataset, tmp_path / "runs", samples__every=0)).run
+    assert not (run / "samples").exists()
+
+
 def test_a_lost_loss_stops_and_keeps_the_last_checkpoint(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
