@@ -18,11 +18,11 @@ SWING = 0.64
 BARS = 8
 
 
-def write_library(folder: Path, seed: int = 7) -> list[Path]:
+def write_library(folder: Path, takes: int = len(TEMPOS), seed: int = 7) -> list[Path]:
     """Write the takes as 24-bit WAV, each named with its tempo; the same seed writes the same files."""
     folder.mkdir(parents=True, exist_ok=True)
     kit, paths = Kit(seed, strange=True), []
-    for number, bpm in enumerate(TEMPOS, start=1):
+    for number, bpm in enumerate(TEMPOS[:takes], start=1):
         rng = np.random.default_rng([seed, number])
         take = perform(kit, _feel(bpm, rng), BARS, rng)
         lead_in = np.zeros((2, int(rng.uniform(0.2, 0.9) * SAMPLE_RATE)))

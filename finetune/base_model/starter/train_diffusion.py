@@ -35,8 +35,17 @@ from finetune.base_model.starter.geometry import (
 )  # fmt: skip
 from finetune.base_model.starter.grooves import Clip, training_clips
 from finetune.base_model.starter.prompts import caption_fields, draw_caption, train_tokenizer
+from finetune.objective import (
+    add_noise,
+    draw_dropped,
+    draw_kept_mask,
+    draw_timesteps,
+    masked_loss,
+    shift_by_length,
+)  # fmt: skip
 
 DROPOUT = 0.1
+MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
 AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
 
 
@@ -123,37 +132,20 @@ def embed(base: BaseModel, captions: list[str]) -> list[PromptEmbedding]:
     return [PromptEmbedding(row[:length]) for row, length in zip(states, lengths, strict=True)]
 
 
-def draw_kept(batch: int, frames: int, rng: np.random.Generator) -> torch.Tensor:
-    """(batch, 1, frames), 1 where the audio is given: nothing in 80 %, a prefix in 10 %, all but a span in 10 %."""
-    kept = torch.zeros(batch, 1, frames)
-    for row in kept:
-        kind = rng.random()
-        if kind < 0.1:
-            row[:, : int(rng.integers(0, frames))] = 1
-        elif kind < 0.2:
-            row[:] = 1
-            first, last = sorted(rng.integers(0, frames + 1, 2))
-            row[:, first : last + 1] = 0
-    return kept
-
-
 def flow_loss(base: BaseModel, library: Library, batch: int, step: int) -> torch.Tensor:
-    """Rectified flow on one batch: the mean squared error of the velocity ε - x where the model generates."""
+    """The objective that adapters are trained with, on one batch of the library."""
     rng, generator = np.random.default_rng([3, step]), torch.Generator().manual_seed(step)
     clean, fields = draw_batch(library, batch, rng)
+    frames = clean.shape[-1]
     prompts = embed(base, [draw_caption(f, rng) for f in fields])
-    noise = torch.randn(clean.shape, generator=generator)
-    t = torch.sigmoid(torch.randn(batch, generator=generator) + 0.3)
-    kept = draw_kept(batch, clean.shape[-1], rng)
     exact = rng.random(batch) < 0.5  # the other half as the real bases were told: whole seconds, rounded up
-    seconds = torch.tensor(
-        [f["seconds"] if e else math.ceil(f["seconds"]) for f, e in zip(fields, exact, strict=True)]
-    )
-    dropped = torch.rand(batch, generator=generator) < DROPOUT
-    noisy = torch.lerp(clean, noise, t[:, None, None])
-    got = base.velocity(noisy, t, Conditions(prompts, seconds, dropped, kept, clean * kept))
-    error = (got - (noise - clean)).square().mean(1, keepdim=True)
-    return (error * (1 - kept)).sum() / (1 - kept).sum() + 0.1 * (error * kept).mean()
+    told = [f["seconds"] if e else math.ceil(f["seconds"]) for f, e in zip(fields, exact, strict=True)]
+    t = shift_by_length(draw_timesteps(batch, generator), torch.full((batch,), frames))
+    noise = torch.randn(clean.shape, generator=generator)
+    kept = draw_kept_mask(batch, frames, MASK_SHARES, generator)
+    dropped = draw_dropped(batch, DROPOUT, generator)
+    conditions = Conditions(prompts, torch.tensor(told), dropped, kept, clean * kept)
+    return masked_loss(base.velocity(add_noise(clean, noise, t), t, conditions), noise - clean, kept)
 
 
 def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: int) -> None:
