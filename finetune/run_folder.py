@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.dataset import Clip
 from finetune.errors import WoodshedError
-from finetune.files import write_file
+from finetune.files import remove_leftovers, write_file
 from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml, values
 
 CACHE = ".cache"  # beside the runs, shared by them
@@ -42,7 +42,7 @@ FREE_KEYS = {
 def new_run(recipe: Recipe) -> Path:
     """The folder that a new run will have. Raises WoodshedError when there is a run already."""
     run = Path(recipe.output.root).expanduser() / recipe.name
-    if run.exists():
+    if run.exists() and any(not path.name.startswith(".") for path in run.iterdir()):
         raise WoodshedError(
             f"There is a run in '{run}' already. Go on with it by `woodshed resume {run}`, or give this one another "
             "name, for instance name=" + recipe.name + "-2."
@@ -53,6 +53,7 @@ def new_run(recipe: Recipe) -> Path:
 def write_recipe(run: Path, recipe: Recipe) -> None:
     """Write recipe.yaml with every key and the folders it names from the root, so that it holds from anywhere."""
     run.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(run)
     write_file(run / "recipe.yaml", to_yaml(located(recipe)).encode())
 
 

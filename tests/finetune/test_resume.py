@@ -146,6 +146,14 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(recipe: Recipe) -
     assert without_times(run) == before
 
 
+def test_a_run_killed_before_its_recipe_was_written_is_no_run(recipe: Recipe) -> None:
+    run = Path(recipe.output.root) / recipe.name
+    run.mkdir(parents=True)
+    (run / ".recipe.yaml.part-0123abcd").write_text("name: ti")
+    assert train(recipe).status == "finished"
+    assert not list(run.rglob(".*part-*"))
+
+
 def test_what_would_change_the_run_is_refused(recipe: Recipe, dataset: Path) -> None:
     run = train(recipe).run
     with pytest.raises(WoodshedError, match=r"adapter.rank \(began with 4, now 8\), optimizer.learning_rate"):
