@@ -8,7 +8,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,19 +16,25 @@ from rich.markup import escape
 
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
+from data_prep.files import PrepError
 from finetune.errors import WoodshedError
+
+if TYPE_CHECKING:
+    from finetune.trainer import RunResult
 
 app = typer.Typer(
     help="Turn your own percussion recordings into an adapter for Stable Audio 3, on your own machine.\n\n"
     "The road: prep a folder of recordings into a dataset, train an adapter on it, generate to hear it. "
     "Start with [bold]woodshed demo[/bold]: the whole road on an embedded library and base, in minutes on a CPU.",
-    epilog="Every verb takes --json (one object on stdout, words on stderr). Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    epilog="Every verb takes --json (one object on stdout, words on stderr). Exit codes: 0 done, 1 failed, "
+    "2 wrong usage, 130 stopped with Ctrl-C.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 app.command("prep")(prep)
+FAILED, STOPPED = 1, 130
 words = Console(stderr=True, highlight=False)
 
 Overrides = Annotated[
@@ -105,8 +111,8 @@ def generate(
 
     Example: woodshed generate runs/mykit --prompt "mykit swung loop. BPM: 96" --seconds 5 --seed 1 --out mykit.wav
     """
-    from finetune.hear import hear
     from finetune.generate import Request
+    from finetune.hear import hear
 
     request = Request(prompt, seconds, seed, steps, guidance)
     written = hear(adapter, request, out, strength, base)
@@ -130,21 +136,21 @@ def demo(
     _print(_plain(result), as_json, result.story())
 
 
-def _report_run(result: Any, as_json: bool) -> None:
-    held_out = ""
-    if result.held_out_loss_before is not None:
-        change = 100 * (result.held_out_loss_after / result.held_out_loss_before - 1)
-        held_out = f"\nHeld-out loss {result.held_out_loss_before:.4f} → {result.held_out_loss_after:.4f} ({change:+.1f} %)"
-    finished = (
-        f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min{held_out}"
-    )
-    where = f"Adapter: {escape(str(result.adapter))}\nHear it: woodshed generate {escape(str(result.run))} -p '…' -o hear.wav"
-    _print(_plain(result), as_json, f"{finished}\n{where}")
+def _report_run(result: RunResult, as_json: bool) -> None:
+    lines = [f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min"]
+    before, after = result.held_out_loss_before, result.held_out_loss_after
+    if before is not None and after is not None:
+        lines.append(f"Held-out loss {before:.4f} → {after:.4f} ({100 * (after / before - 1):+.1f} %)")
+    if result.status == "finished":
+        lines.append(f"Hear it: woodshed generate {escape(str(result.run))} -p '…' -o hear.wav")
+    _print(_plain(result), as_json, "\n".join(lines))
+    if result.status == "stopped":
+        raise typer.Exit(STOPPED)
 
 
 def _print(result: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps({"ok": True, **result}))
     else:
         words.print(text)
 
@@ -165,12 +171,14 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         app()
-    except (WoodshedError, DatasetError) as error:
-        words.print(f"[bold red]woodshed:[/] {escape(str(error))}")
-        sys.exit(1)
+    except (WoodshedError, DatasetError, PrepError) as error:
+        words.print(escape(str(error)), soft_wrap=True)
+        if "--json" in sys.argv:
+            print(json.dumps({"ok": False, "error": str(error)}))
+        sys.exit(FAILED)
     except KeyboardInterrupt:
-        words.print("woodshed: stopped.")
-        sys.exit(130)
+        words.print("Stopped.")
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":
