@@ -31,8 +31,8 @@ def prep(
         Slicing,
         typer.Option(
             "--slice",
-            help="[b]bars[/b]: whole bars, to the sample. [b]onsets[/b]: one-shots, one per hit. [b]phrases[/b]: between "
-            "pauses. [b]whole[/b]: recordings as they are. [b]fixed[/b]: windows of --seconds.",
+            help="bars: whole bars, to the sample. onsets: one-shots, one per hit. phrases: between "
+            "pauses. whole: recordings as they are. fixed: windows of --seconds.",
         ),
     ] = Slicing.bars,
     bars: Annotated[int, typer.Option(help="Bars per slice, for --slice bars.")] = 4,

@@ -74,6 +74,10 @@ class DatasetFolder:
     def manifest(self) -> list[Row]:
         return read_json_lines(self.root / MANIFEST)
 
+    def used_recordings(self) -> list[Row]:
+        """The rows of recordings.jsonl that made slices."""
+        return [row for row in read_json_lines(self.root / "recordings.jsonl") if not row["left_out"]]
+
     def edited_caption(self, row: Row) -> str | None:
         """The caption a person has written into the .txt of this row of the manifest; None where it is ours."""
         path = self.root / row["split"] / f"{row['id']}.txt"

@@ -16,10 +16,10 @@ from data_prep.tags import Tags
 STRONG_ONSET = 0.2
 SPARSE_BELOW, DENSE_FROM = 2.5, 8.0
 """Hits per second."""
-DARK_BELOW_HZ, BRIGHT_FROM_HZ = 1200.0, 4000.0
+DARK_BELOW_HZ, BRIGHT_FROM_HZ = 1700.0, 6000.0
 EVEN_BELOW_DB, DYNAMIC_FROM_DB = 2.0, 6.0
 FEWEST_HITS_FOR_DYNAMICS = 6
-MONO_BELOW_DB, NARROW_BELOW_DB, WIDE_FROM_DB = -50.0, -20.0, -6.0
+MONO_BELOW_DB, NARROW_BELOW_DB, WIDE_FROM_DB = -35.0, -20.0, -6.0
 SHORTEST_LOUDNESS_SECONDS = 0.4
 FEWEST_OFFBEATS = 8
 LONGEST_LOOP_SECONDS = 30.0
@@ -103,16 +103,16 @@ def _density(hits_per_second: float) -> dict[str, Fact]:
 
 
 def _brightness(piece: np.ndarray) -> dict[str, Fact]:
-    """Centroid of the power spectrum: of the loud parts, for it is power that is averaged."""
+    """Centroid of the magnitude spectrum, averaged over time: loud parts count for more."""
     window = 2048
-    middle = np.pad(piece, ((0, 0), (0, max(0, window - piece.shape[1]))))
-    power = np.zeros(window // 2 + 1)
+    padded = np.pad(piece, ((0, 0), (0, max(0, window - piece.shape[1]))))
+    magnitude = np.zeros(window // 2 + 1)
     taper = np.hanning(window).astype(np.float32)
-    for channel in middle:
+    for channel in padded:
         frames = np.lib.stride_tricks.sliding_window_view(channel, window)[:: window // 2]
-        power += (np.abs(np.fft.rfft(frames * taper, axis=1))).mean(axis=0)
+        magnitude += np.abs(np.fft.rfft(frames * taper, axis=1)).mean(axis=0)
     frequency = np.fft.rfftfreq(window, 1 / SAMPLE_RATE)
-    centroid = float((power * frequency).sum() / max(float(power.sum()), 1e-12))
+    centroid = float((magnitude * frequency).sum() / max(float(magnitude.sum()), 1e-12))
     facts = {"centroid_hz": fact(round(centroid), "measurement", 1.0)}
     if centroid < DARK_BELOW_HZ:
         facts["brightness"] = fact("dark", "measurement", 0.8)

@@ -10,6 +10,10 @@ from data_prep.recording import SAMPLE_RATE
 REAL_HIT = 0.1
 """Strength, beside the strongest hit, from which a first hit counts: a stick that touches a rim does not."""
 NEAR_BEAT_SECONDS = 0.03
+NEAR_BEAT = 0.125
+"""In beats."""
+LOW_BLOCK = 128
+"""Averaging this many samples keeps what is below some 150 Hz."""
 
 
 def find_anchor(onsets: list[Onset], bpm: float) -> float:
@@ -22,14 +26,31 @@ def find_anchor(onsets: list[Onset], bpm: float) -> float:
     return max(0.0, first.sample + float(np.median(near)))
 
 
-def downbeat_confidence(onsets: list[Onset], anchor: float, bpm: float, quarter_notes: float) -> float:
-    """0 to 1: the share of the weight on the beats of the bar that falls on its first; 1 / beats says nothing."""
+def low_weights(samples: np.ndarray, onsets: list[Onset]) -> np.ndarray:
+    """How heavy each hit is below some 150 Hz: what a kick or a bass stroke has most of. One value per onset."""
+    length = samples.shape[1] // LOW_BLOCK * LOW_BLOCK
+    low = samples[:, :length].mean(axis=0).reshape(-1, LOW_BLOCK).mean(axis=1)
+    reach = round(0.06 * SAMPLE_RATE / LOW_BLOCK)
+    starts = [onset.sample // LOW_BLOCK for onset in onsets]
+    return np.array(
+        [float(np.sqrt(np.mean(np.square(low[a : a + reach])))) if a < len(low) else 0.0 for a in starts]
+    )
+
+
+def downbeat_confidence(
+    onsets: list[Onset], weights: np.ndarray, anchor: float, bpm: float, quarter_notes: float
+) -> float:
+    """0 to 1: how much more of the bass falls on the first beat of the bar than on the others; 0 says nothing."""
     bar = quarter_notes * 60 / bpm * SAMPLE_RATE
     beats = int(np.ceil(quarter_notes))
-    weight = np.zeros(beats)
-    for onset in onsets:
+    if beats < 2:
+        return 0.0
+    on_beat = np.zeros(beats)
+    for onset, weight in zip(onsets, weights, strict=True):
         position = (onset.sample - anchor) / bar % 1 * quarter_notes
-        nearest = round(position)
-        if abs(position - nearest) < 0.125 or position > quarter_notes - 0.125:
-            weight[nearest % beats if nearest < quarter_notes else 0] += onset.strength
-    return round(float(weight[0] / weight.sum()), 2) if weight.sum() else 0.0
+        if quarter_notes - position < NEAR_BEAT:
+            on_beat[0] += weight
+        elif abs(position - round(position)) < NEAR_BEAT:
+            on_beat[round(position)] += weight
+    share = float(on_beat[0] / max(float(on_beat.sum()), 1e-9))
+    return round(max(0.0, (share - 1 / beats) / (1 - 1 / beats)), 2)

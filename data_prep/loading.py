@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.dataset import SAMPLE_RATE, Clip, clips, read_audio
+from data_prep.dataset import SAMPLE_RATE, Clip, DatasetError, clips, read_audio
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,6 +20,8 @@ def load(dataset: Path | str, split: str | None = None) -> Dataset:
     from datasets import Audio, Dataset
 
     rows = [_row(clip) for clip in clips(Path(dataset), split)]
+    if not rows:
+        raise DatasetError(f"{dataset} has no clips in {split or 'train and validation'}.")
     return Dataset.from_list(rows).cast_column("audio", Audio(decode=False)).with_transform(_decode)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from data_prep import near_duplicates, slices
 from data_prep.descriptors import Fact, describe, fact, named_facts, swing
-from data_prep.downbeat import downbeat_confidence, find_anchor
+from data_prep.downbeat import downbeat_confidence, find_anchor, low_weights
 from data_prep.files import file_sha256, replace, write_json
 from data_prep.metre import Metre, parse_metre
 from data_prep.onsets import Onset, detect
@@ -27,13 +32,15 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Music:
-    """What was found out about a recording as a whole; `anchor` is the sample of its first beat."""
+    """What was found out about a recording as a whole; `anchor` is the sample of its first beat, `weights` how
+    much bass each onset has."""
 
     onsets: list[Onset]
     tempo: Tempo | None
     metre: Metre
     metre_source: str
     anchor: float
+    weights: np.ndarray
     swing: Fact | None
     warnings: list[str]
 
@@ -51,20 +58,27 @@ def prepare_recording(
         state["file_sha256"] = file_sha256(path)
         decoded = decode(path)
         state |= _facts_of(path, decoded)
-        music = hear(decoded, read_tags(path, PurePosixPath(name)), settings)
+        tags = read_tags(path, PurePosixPath(name))
+        music = hear(decoded, tags, settings)
         state |= _facts_heard(music)
         spans, rests = _spans(decoded, music, settings)
         state["rests"] = [[rest.start, rest.end, rest.reason] for rest in rests]
         if not spans:
             raise _no_slice(decoded, settings, rests)
-        named = named_facts(read_tags(path, PurePosixPath(name)))
         for index, span in enumerate(spans):
-            clip_id, clip_hash = _write_clip(decoded, span, state["gain_db"], name, index, clip_folder)
-            facts = _slice_facts(decoded, span, music, settings) | named
+            clip_id, clip_hash = _write_clip(
+                decoded, span, state["gain_db"], f"{slug(name)}-{index + 1:04d}", clip_folder
+            )
+            facts = _slice_facts(decoded, span, music, settings) | named_facts(tags)
             state["slices"].append(_row(clip_id, clip_hash, span, facts, decoded, state["gates"]))
         state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
     except RecordingFault as fault:
         state["fault"] = {"gate": fault.gate, "reason": fault.reason}
+    except MemoryError:
+        state["fault"] = {
+            "gate": "too_long",
+            "reason": "does not fit into memory; cut it into shorter recordings",
+        }
     except OSError as error:
         if "file_sha256" in state:
             raise
@@ -89,7 +103,7 @@ def hear(decoded: Decoded, tags: Tags, settings: Settings) -> Music:
     metre, source = _metre(tags, settings)
     anchor = find_anchor(onsets, tempo.bpm) if tempo and onsets else float(onsets[0].sample if onsets else 0)
     swung = swing(onsets, tempo.bpm, anchor) if tempo else None
-    return Music(onsets, tempo, metre, source, anchor, swung, warnings)
+    return Music(onsets, tempo, metre, source, anchor, low_weights(decoded.samples, onsets), swung, warnings)
 
 
 def _metre(tags: Tags, settings: Settings) -> tuple[Metre, str]:
@@ -130,7 +144,7 @@ def _facts_heard(music: Music) -> State:
         "metre": {"value": str(music.metre), "source": music.metre_source},
         "anchor_seconds": round(music.anchor / SAMPLE_RATE, 4),
         "downbeat_confidence": downbeat_confidence(
-            music.onsets, music.anchor, tempo.bpm, music.metre.quarter_notes
+            music.onsets, music.weights, music.anchor, tempo.bpm, music.metre.quarter_notes
         )
         if tempo
         else None,
@@ -169,12 +183,11 @@ def _no_slice(decoded: Decoded, settings: Settings, rests: list[slices.Rest]) ->
     return RecordingFault("no_slice", rests[0].reason if rests else "nothing in it makes a slice")
 
 
-def _write_clip(
-    decoded: Decoded, span: Span, gain_db: float, name: str, index: int, folder: Path
-) -> tuple[str, str]:
-    """Write the WAV (PCM-24), named by its content; returns its id and the SHA-256 of the file."""
-    import hashlib
-    import io
+def _write_clip(decoded: Decoded, span: Span, gain_db: float, name: str, folder: Path) -> tuple[str, str]:
+    """Write the WAV (PCM-24); returns its id and the SHA-256 of the file.
+
+    The id ends in a hash of recording and content, so that other audio never comes under an old name.
+    """
 
     import soundfile
 
@@ -183,7 +196,7 @@ def _write_clip(
     soundfile.write(memory, piece.T, SAMPLE_RATE, format="WAV", subtype="PCM_24")
     content = memory.getvalue()
     clip_hash = hashlib.sha256(content).hexdigest()
-    clip_id = f"{slug(name)}-{index + 1:04d}-{clip_hash[:8]}"
+    clip_id = f"{name}-{hashlib.sha256((decoded.pcm_sha256 + clip_hash).encode()).hexdigest()[:8]}"
     replace(folder / f"{clip_id}.wav", lambda beside: beside.write_bytes(content))
     return clip_id, clip_hash
 
@@ -196,7 +209,7 @@ def slug(name: str) -> str:
 
 def _slice_facts(decoded: Decoded, span: Span, music: Music, settings: Settings) -> dict[str, Fact]:
     inside = [
-        Onset(onset.sample - span.start, onset.strength, onset.rise_db)
+        dataclasses.replace(onset, sample=onset.sample - span.start)
         for onset in music.onsets
         if span.start <= onset.sample < span.end
     ]

@@ -27,10 +27,12 @@ RANGE_DB = 80.0
 BLOCK_FRAMES = 8192
 """Spectrogram frames in memory at a time (48 s), whatever the length of the recording."""
 
-LEAD = 16 * HOP
+LEAD_IN = 16 * HOP
 """Silence put before a recording while looking, so that a hit on its first sample is a rise like any other."""
 EDGE = round(0.01 * SAMPLE_RATE)
 HIT_AT_EDGE = 0.05
+"""A recording that begins with sound begins with a hit where its first 30 ms reach this share of its peak, else
+with the noise of the room."""
 
 FINE_HOP = 32
 FINE_WINDOW = 256
@@ -39,20 +41,28 @@ SEARCH_SECONDS = (0.025, 0.010)
 AFTER_FRAMES = 6
 BEFORE_FRAMES = 11
 EARLIER_SHARE = 0.65
-"""Of several rises within the search range the first counts that reaches this share of the highest: a hit starts
-with its first sound."""
+EARLIER_RISE_DB = 6.0
+"""Of several rises within the search range the first counts that reaches 6 dB, or this share of the highest: a hit
+starts with its first sound."""
+DOUBT_SHARE = 0.3
+CLEAR_WITHIN = round(0.008 * SAMPLE_RATE)
 SURE_RISE_DB = 3.0
 """Below it a peak of the superflux is more often a fluctuation of a tail than a hit."""
 
 
 @dataclass(frozen=True)
 class Onset:
-    """A hit: the sample where it starts, its strength beside the strongest of the recording (0 to 1), and how far
-    the spectrum rises there, in dB averaged over the bands."""
+    """A hit: the sample where it starts, its strength beside the strongest of the recording (0 to 1), how far the
+    spectrum rises there (dB, the mean of the bands), and whether its start is clear.
+
+    A start is not clear where something sounds more than 8 ms before the steepest rise: the foot before the
+    closing hi-hat, a grace note.
+    """
 
     sample: int
     strength: float
     rise_db: float
+    clear: bool = True
 
 
 def detect(samples: np.ndarray) -> tuple[list[Onset], np.ndarray]:
@@ -60,51 +70,44 @@ def detect(samples: np.ndarray) -> tuple[list[Onset], np.ndarray]:
 
     The envelope is the superflux, scaled to a maximum of 1, at SAMPLE_RATE / HOP values per second.
     """
-    samples = np.pad(samples, ((0, 0), (LEAD, 0)))
     envelope = onset_envelope(samples)
     peak = float(np.abs(samples).max())
+    on_a_hit = float(np.abs(samples[:, : round(PEAK_SECONDS * SAMPLE_RATE)]).max()) >= HIT_AT_EDGE * peak
     onsets: list[Onset] = []
     for frame in _peaks(envelope):
-        sample, rise_db = _refine(samples, frame * HOP, peak)
-        strength = float(envelope[frame])
-        if rise_db < SURE_RISE_DB or (sample < LEAD + EDGE and not _starts_on_a_hit(samples, peak)):
+        sample, rise_db, clear = _refine(samples, frame * HOP - LEAD_IN, peak)
+        if rise_db < SURE_RISE_DB or (sample < EDGE and not on_a_hit):
             continue
-        sample = max(0, sample - LEAD)
+        strength = float(envelope[frame])
         if onsets and sample - onsets[-1].sample < PEAK_SECONDS * SAMPLE_RATE:
-            first = onsets[-1]
-            onsets[-1] = Onset(first.sample, max(strength, first.strength), max(rise_db, first.rise_db))
-        else:
-            onsets.append(Onset(sample, strength, rise_db))
-    return onsets, envelope[LEAD // HOP :]
-
-
-def _starts_on_a_hit(samples: np.ndarray, peak: float) -> bool:
-    """Whether a recording that begins with sound begins with a hit, and not with the noise of the room."""
-    beginning = samples[:, LEAD : LEAD + round(PEAK_SECONDS * SAMPLE_RATE)]
-    return float(np.abs(beginning).max()) >= HIT_AT_EDGE * peak
+            first = onsets.pop()
+            sample, clear = first.sample, first.clear
+            strength, rise_db = max(strength, first.strength), max(rise_db, first.rise_db)
+        onsets.append(Onset(sample, strength, rise_db, clear))
+    return onsets, envelope[LEAD_IN // HOP :]
 
 
 def onset_envelope(samples: np.ndarray) -> np.ndarray:
-    """Superflux of a recording (2, samples), float32, one value per HOP samples, maximum 1."""
+    """Superflux of a recording (2, samples), float32, one value per HOP samples from LEAD_IN before its start,
+    maximum 1."""
     from scipy.ndimage import maximum_filter1d
 
-    padded = np.pad(samples, ((0, 0), (WINDOW // 2, WINDOW // 2 + HOP)))
-    frames = samples.shape[1] // HOP + 1
-    power_floor = _loudest_band(padded, frames) * 10 ** (-RANGE_DB / 10)
+    padded = np.pad(samples, ((0, 0), (LEAD_IN + WINDOW // 2, WINDOW // 2)))
+    frames = (padded.shape[1] - WINDOW) // HOP + 1
+    starts = range(0, frames, BLOCK_FRAMES)
+    loudest = max(
+        float(_band_power(padded, start, min(frames, start + BLOCK_FRAMES)).max()) for start in starts
+    )
+    floor = max(loudest, 1e-12) * 10 ** (-RANGE_DB / 10)
     flux = np.zeros(frames, np.float32)
-    for start in range(0, frames, BLOCK_FRAMES):
+    for start in starts:
         first = max(0, start - LAG)
-        bands = _band_power(padded, first, min(frames, start + BLOCK_FRAMES))
-        level = 10 * np.log10(np.maximum(bands, power_floor))
+        power = _band_power(padded, first, min(frames, start + BLOCK_FRAMES))
+        level = 10 * np.log10(np.maximum(power, floor))
         before = maximum_filter1d(level, MAX_FILTER_BANDS, axis=1)
         rise = np.maximum(0, level[LAG:] - before[:-LAG]).mean(axis=1)
         flux[first + LAG : first + LAG + len(rise)] = rise
     return flux / max(float(flux.max()), 1e-9)
-
-
-def _loudest_band(padded: np.ndarray, frames: int) -> float:
-    blocks = range(0, frames, BLOCK_FRAMES)
-    return max(1e-12, *(float(_band_power(padded, b, min(frames, b + BLOCK_FRAMES)).max()) for b in blocks))
 
 
 def _band_power(padded: np.ndarray, first: int, last: int) -> np.ndarray:
@@ -142,8 +145,8 @@ def _peaks(envelope: np.ndarray) -> list[int]:
     return [int(frame) for frame in np.flatnonzero(is_peak & stands_out)]
 
 
-def _refine(samples: np.ndarray, sample: int, peak: float) -> tuple[int, float]:
-    """Where the hit near `sample` starts, and how far the spectrum rises there in dB."""
+def _refine(samples: np.ndarray, sample: int, peak: float) -> tuple[int, float, bool]:
+    """Where the hit near `sample` starts, how far the spectrum rises there in dB, and whether that is clear."""
     half = FINE_WINDOW // 2
     reach = half + FINE_HOP * (BEFORE_FRAMES + half // FINE_HOP)
     start = sample - round(SEARCH_SECONDS[0] * SAMPLE_RATE) - reach
@@ -155,14 +158,19 @@ def _refine(samples: np.ndarray, sample: int, peak: float) -> tuple[int, float]:
     after = (sums[centre + gap + AFTER_FRAMES] - sums[centre + gap]) / AFTER_FRAMES
     before = (sums[centre - gap + 1] - sums[centre - gap + 1 - BEFORE_FRAMES]) / BEFORE_FRAMES
     floor = 1e-9 * peak**2
-    rise_db = np.clip(10 * np.log10((after + floor) / (before + floor)), 0, 40).mean(axis=1)
+    rise_db = np.maximum(0, 10 * np.log10((after + floor) / (before + floor))).mean(axis=1)
     best = int(np.argmax(rise_db))
     inner = rise_db[1:-1]
-    tops = 1 + np.flatnonzero(
-        (inner >= rise_db[:-2]) & (inner >= rise_db[2:]) & (inner >= EARLIER_SHARE * rise_db[best])
-    )
-    first = int(tops[0]) if len(tops) and tops[0] < best else best
-    return max(0, start + half + FINE_HOP * int(centre[first])), float(rise_db[best])
+    tops = 1 + np.flatnonzero((inner >= rise_db[:-2]) & (inner >= rise_db[2:]))
+    first = _first(tops, rise_db, best, min(EARLIER_SHARE * rise_db[best], EARLIER_RISE_DB))
+    clear = (first - _first(tops, rise_db, best, DOUBT_SHARE * rise_db[best])) * FINE_HOP <= CLEAR_WITHIN
+    return max(0, start + half + FINE_HOP * int(centre[first])), float(rise_db[best]), clear
+
+
+def _first(tops: np.ndarray, rise_db: np.ndarray, best: int, least: float) -> int:
+    """The first of the rises that reaches `least`, or the highest."""
+    high = tops[rise_db[tops] >= least]
+    return int(high[0]) if len(high) and high[0] < best else best
 
 
 def _fine_power(samples: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,7 +64,6 @@ def prepare(
     library = find_library(Path(recordings), folder.root)
     with disk_errors(folder.root):
         folder.open()
-        _refuse_another_library(folder, library)
         states, fresh = _states(folder, library, settings, workers, progress)
         return _finish(folder, library, states, fresh, rights, settings)
 
@@ -93,10 +93,10 @@ def _left_out(name: str, fault: RecordingFault) -> LeftOut:
     return LeftOut(name, fault.gate, fault.reason)
 
 
-def _refuse_another_library(folder: DatasetFolder, library: Library) -> None:
+def _refuse_another_library(folder: DatasetFolder, library: Library, hashes: dict[str, str]) -> None:
     """A dataset mirrors its library: run on another one it would lose all of its slices."""
-    before = {row["recording"] for row in folder.manifest()}
-    if before and library.paths and not before & set(library.paths):
+    before = {row["recording"]: row["file_sha256"] for row in folder.used_recordings()}
+    if before and not before.keys() & hashes.keys() and not set(before.values()) & set(hashes.values()):
         raise PrepError(
             f"{folder.root} was made from other recordings ({min(before)} ...), and none of them is in "
             f"{library.root}. Give another dataset folder, or put all recordings under one folder."
@@ -114,18 +114,16 @@ def _states(
     states: dict[str, State] = {}
     jobs: list[Job] = []
     seen_pcm: set[str] = set()
+    hashes = _hashes(library)
+    _refuse_another_library(folder, library, hashes)
     for name, path in library.paths.items():
-        try:
-            size = path.stat().st_size
-            state_file = folder.state_file(name, file_sha256(path), settings.analysis_key())
-        except OSError:
-            size, state_file = 0, folder.states / "unreadable.json"
+        state_file = folder.state_file(name, hashes.get(name, ""), settings.analysis_key())
         state = folder.read_state(state_file)
         if state and _is_complete(folder, state, seen_pcm):
             states[name] = state
             seen_pcm.add(state.get("pcm_sha256", ""))
         else:
-            jobs.append(Job(path, name, state_file, size))
+            jobs.append(Job(path, name, state_file, path.stat().st_size if name in hashes else 0))
     total, finished = sum(job.bytes for job in jobs), 0
 
     def done(job: Job) -> None:
@@ -138,6 +136,15 @@ def _states(
         progress(0, total, "")
     states |= run_jobs(jobs, folder.fresh, settings, workers, done)
     return {name: states[name] for name in library.paths}, {job.name for job in jobs}
+
+
+def _hashes(library: Library) -> dict[str, str]:
+    """Name -> SHA-256 of the file, of those that can be read."""
+    hashes = {}
+    for name, path in library.paths.items():
+        with contextlib.suppress(OSError):
+            hashes[name] = file_sha256(path)
+    return hashes
 
 
 def _is_complete(folder: DatasetFolder, state: State, seen_pcm: set[str]) -> bool:
@@ -363,6 +370,10 @@ def _report(
     minutes = sum(row["seconds"] for row in rows) / 60
     counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
     warnings = size_warnings(len(rows), minutes, len(used))
+    ids = {row["id"] for row in rows}
+    lost = sum(bool(row.get("reviewed")) and row["id"] not in ids for row in before)
+    if lost:
+        warnings.append(f"{lost} reviewed captions went with their slices, which are cut differently now.")
     if not counts[VALIDATION]:
         warnings.append("Nothing is held out: whether an adapter learns or memorises cannot be told.")
     name_of = {state["pcm_sha256"]: name for name, state in used.items()}

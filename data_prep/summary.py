@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -19,6 +20,9 @@ from rich.table import Table
 
 from data_prep.preparation import Progress as OnProgress
 from data_prep.report import RecordingReport, Report
+
+FEW = 3
+"""As many stretches left over are listed one by one."""
 
 
 @contextmanager
@@ -35,28 +39,31 @@ def progress_bar() -> Iterator[OnProgress]:
         task = bar.add_task("looking at the recordings", total=None)
 
         def update(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=max(total, 1), description=escape(readable(name))[-40:])
+            shown = escape(readable(name)[-40:]) or "the first recording"
+            bar.update(task, completed=done, total=max(total, 1), description=shown)
 
         yield update
 
 
 def print_summary(report: Report) -> None:
     """Recordings, what was left out and why, and warnings, to stderr."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     console.print(_recordings_table(report))
     if report.left_out:
-        table = Table("left out", "why", title="Left out", title_justify="left")
+        table = Table("left out", "why", box=SIMPLE)
         for each in report.left_out:
             table.add_row(escape(readable(each.recording)), escape(each.reason))
         console.print(table)
-    for sentence in _remarks(report):
-        console.print(f"[yellow]![/yellow] {escape(sentence)}")
+    for sentence in [*_leftovers(report), *_noticed(report)]:
+        console.print(f"- {escape(sentence)}", soft_wrap=True)
+    for sentence in report.warnings:
+        console.print(f"[yellow]! {escape(sentence)}[/yellow]", soft_wrap=True)
+    unchanged = "" if report.changed else " Nothing has changed."
     console.print(
         f"[bold]{report.slices} slices[/bold] ({report.minutes:.1f} minutes) of {len(report.recordings)} recordings: "
-        f"{report.train_slices} to train, {report.validation_slices} held out. "
-        + ("" if report.changed else "Nothing has changed.")
+        f"{report.train_slices} to train, {report.validation_slices} held out, in {escape(report.dataset)}.{unchanged}",
+        soft_wrap=True,
     )
-    console.print(f"The dataset is in {escape(report.dataset)}", soft_wrap=True)
 
 
 def readable(name: str) -> str:
@@ -68,45 +75,55 @@ def readable(name: str) -> str:
 
 
 def _recordings_table(report: Report) -> Table:
-    table = Table("recording", "slices", "to", "BPM", "from", "or", "metre", "downbeat", "noticed")
+    table = Table("recording", "slices", "for", "BPM", "heard", "metre", "downbeat", box=SIMPLE)
     for each in report.recordings:
         table.add_row(
             escape(readable(each.recording)),
             str(each.slices),
-            each.split,
+            "held out" if each.split == "validation" else each.split,
             *_tempo_cells(each),
-            f"{each.metre['value']} ({each.metre['source']})",
+            each.metre["value"] + ("" if each.metre["source"] == "default" else f" {each.metre['source']}"),
             f"{each.downbeat_confidence:.0%}" if each.downbeat_confidence is not None else "",
-            escape("; ".join([*each.gates.values(), *each.warnings])),
         )
     return table
 
 
-def _tempo_cells(each: RecordingReport) -> tuple[str, str, str]:
-    """Tempo, its source and confidence, and the candidates that were heard."""
+def _tempo_cells(each: RecordingReport) -> tuple[str, str]:
+    """The tempo with its source; the two octaves that were heard, likelier first."""
     if not each.tempo:
-        return "none", "", ""
-    heard = ", ".join(f"{bpm:g}" for bpm in each.tempo["candidates"])
-    return f"{each.tempo['bpm']:g}", f"{each.tempo['source']} {each.tempo['confidence']:.0%}", heard
+        return "none", ""
+    heard = "/".join(f"{bpm:.4g}" for bpm in each.tempo["candidates"])
+    return f"{each.tempo['bpm']:.5g} {each.tempo['source']}", heard
 
 
-def _remarks(report: Report) -> list[str]:
-    remarks = [
-        f"{readable(each.recording)}, {start:.1f} to {end:.1f} s: {why}"
+def _leftovers(report: Report) -> list[str]:
+    """Stretches of recordings that no slice covers."""
+    sentences = []
+    for each in report.recordings:
+        name = readable(each.recording)
+        if len(each.rests) <= FEW:
+            sentences += [
+                f"{name}, {start:.1f} to {end:.1f} s is in no slice: {why}." for start, end, why in each.rests
+            ]
+            continue
+        reasons = [why for _, _, why in each.rests]
+        counts = ", ".join(f"{reasons.count(why)} times {why}" for why in sorted(set(reasons)))
+        sentences.append(f"{name}: {len(reasons)} stretches are in no slice: {counts}.")
+    return sentences
+
+
+def _noticed(report: Report) -> list[str]:
+    """Quality gates, doubts about stated tempi, copies, what went and what was kept."""
+    sentences = [
+        f"{readable(each.recording)}: {sentence}."
         for each in report.recordings
-        for start, end, why in each.rests
-        if len(each.rests) <= 3
+        for sentence in [*each.gates.values(), *each.warnings]
     ]
-    remarks += [
-        f"{readable(each.recording)}: {len(each.rests)} stretches are in no slice, most because {each.rests[0][2]}"
-        for each in report.recordings
-        if len(each.rests) > 3
-    ]
-    remarks += [
-        f"Copies of each other, kept on one side: {', '.join(map(readable, group))}"
+    sentences += [
+        f"Copies of one another, kept on one side: {', '.join(map(readable, group))}."
         for group in report.copies
     ]
-    remarks += [f"Removed with its recording: {readable(name)}" for name in report.removed]
+    sentences += [f"Gone with its recording: {readable(name)}." for name in report.removed]
     if report.edited_captions:
-        remarks.append(f"{report.edited_captions} captions were edited by hand and are kept.")
-    return remarks + report.warnings
+        sentences.append(f"Captions that were edited by hand and are kept: {report.edited_captions}.")
+    return sentences

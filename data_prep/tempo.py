@@ -24,6 +24,8 @@ SUBDIVISIONS = (1, 2, 4)
 FEWEST_ONSETS = 8
 PULSE_FROM = 0.3
 """Coherence of the onsets with the grid below which there is no pulse to speak of."""
+CHANCE = 2.6
+"""Hits at random reach a coherence of this over the root of their number, for the best of many tempi tried."""
 CLEARLY_BETTER = 0.1
 NAMED_WITHIN = 0.001
 LOOP_WITHIN = 0.01
@@ -74,9 +76,10 @@ def find_tempo(
         return None, warnings
     source = "range" if user_range else "estimate"
     chosen = _best(scores, onsets, *user_range) if user_range else estimate
-    bpm = _exact_loop(refine(chosen, onsets), onsets, seconds)
+    played = refine(chosen, onsets)
+    bpm = _exact_loop(played, onsets, seconds)
     pulse = coherence(bpm, onsets)
-    if pulse < PULSE_FROM:
+    if pulse < (PULSE_FROM if bpm != played else max(PULSE_FROM, CHANCE / len(onsets) ** 0.5)):
         return None, warnings
     return Tempo(round(bpm, 3), source, round(CERTAINTY[source] * min(1.0, pulse), 2), candidates), warnings
 
@@ -165,9 +168,8 @@ def _fits(stated: float, candidates: tuple[float, ...], onsets: list[Onset]) -> 
 
 
 def _agree(stated: float, candidate: float) -> bool:
-    """Within 4 %, up to an octave, or a triplet feel read as a beat."""
-    ratios = np.array([1, 2, 1 / 2, 4, 1 / 4, 3, 1 / 3, 3 / 2, 2 / 3])
-    return bool(np.min(np.abs(stated / (candidate * ratios) - 1)) <= AGREES_WITHIN)
+    """Within 4 %, up to an octave."""
+    return any(abs(stated / (candidate * octave) - 1) <= AGREES_WITHIN for octave in (1, 2, 1 / 2))
 
 
 def _doubt(

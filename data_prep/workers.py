@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +43,13 @@ def run_jobs(
     if count <= 1 or sum(job.bytes for job in jobs) < SMALL_BYTES:
         return dict(_one_by_one(jobs, clip_folder, settings, done))
     states: dict[str, State] = {}
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_to_the_parent
-    )
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
     try:
-        futures = {
-            pool.submit(prepare_recording, job.path, job.name, job.state_file, clip_folder, settings): job
-            for job in jobs
-        }
+        with _ctrl_c_ignored():
+            futures = {
+                pool.submit(prepare_recording, job.path, job.name, job.state_file, clip_folder, settings): job
+                for job in jobs
+            }
         for future in as_completed(futures):
             states[futures[future].name] = future.result()
             done(futures[future])
@@ -74,5 +75,14 @@ def _one_by_one(
     return states
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C: they finish the recording in hand while the parent stops."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
