@@ -79,9 +79,11 @@ class DatasetFolder:
         return [row for row in read_json_lines(self.root / "recordings.jsonl") if not row["left_out"]]
 
     def edited_caption(self, row: Row) -> str | None:
-        """The caption a person has written into the .txt of this row of the manifest; None where it is ours."""
+        """The caption a person has written into the .txt of this row since the manifest; None where none has."""
         path = self.root / row["split"] / f"{row['id']}.txt"
         try:
+            if path.stat().st_mtime_ns <= (self.root / MANIFEST).stat().st_mtime_ns:
+                return None
             text = path.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return None

@@ -20,7 +20,7 @@ from data_prep.files import file_sha256, replace, write_json
 from data_prep.metre import Metre, parse_metre
 from data_prep.onsets import Onset, detect
 from data_prep.quality import recording_gates, slice_gates
-from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, decode
+from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, check_openable, decode
 from data_prep.settings import Settings
 from data_prep.slices import Slicing, Span
 from data_prep.tags import Tags, read_tags
@@ -55,6 +55,7 @@ def prepare_recording(
     """
     state: State = {"recording": name, "settings": settings.analysis_key(), "fault": None, "slices": []}
     try:
+        check_openable(path)
         state["file_sha256"] = file_sha256(path)
         decoded = decode(path)
         state |= _facts_of(path, decoded)

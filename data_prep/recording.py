@@ -5,9 +5,11 @@ soundfile (libsndfile) decodes by content, not by name; soxr resamples the whole
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -33,7 +35,8 @@ _FORMAT_OF_SUFFIX = {
     ".wav": "WAV", ".wave": "WAV", ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".flac": "FLAC",
     ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3",
 }  # fmt: skip
-_BLOCK_FRAMES = 1 << 20
+BLOCK_FRAMES = 1 << 20
+MISSING_SECONDS = 0.1
 FULL_SCALE = 0.9999
 """The largest positive 16-bit sample is 0.99997 of full scale."""
 
@@ -127,9 +130,9 @@ def decode(path: Path) -> Decoded:
     import soundfile
     import soxr
 
-    _check_openable(path)
+    check_openable(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path)) as file:
             if file.samplerate < LOWEST_SAMPLE_RATE:
                 raise RecordingFault(
                     "low_sample_rate",
@@ -167,7 +170,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _check_openable(path: Path) -> None:
+def check_openable(path: Path) -> None:
+    """RecordingFault where the file cannot be opened, or is empty."""
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -217,25 +221,37 @@ def _sound_chunk_bytes(path: Path, name: bytes) -> tuple[int, int]:
 
 
 def _read_stereo(file: SoundFile) -> tuple[np.ndarray, np.ndarray, str]:
-    """Samples float32 (frames, 2), starts of clipped runs, PCM hash; read in blocks so that a recording of many
-    channels is never in memory whole."""
+    """Samples float32 (frames, 2), starts of clipped runs, PCM hash.
+
+    Read in blocks, so that a recording of many channels is never in memory whole.
+    """
     digest = hashlib.sha256()
     blocks, clipped, position = [], [], 0
-    for block in file.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
+    for block in _blocks(file):
         digest.update(np.ascontiguousarray(block, dtype="<f4").tobytes())
         clipped.append(position + _clipped_runs(block))
         position += len(block)
-        left, right = block[:, 0::2], block[:, 1::2] if block.shape[1] > 1 else block
+        left = block[:, 0::2]
+        right = block[:, 1::2] if block.shape[1] > 1 else block
         blocks.append(np.stack([left.mean(axis=1), right.mean(axis=1)], axis=1))
-    if position < file.frames:
+    if file.frames - position > MISSING_SECONDS * file.samplerate:
         raise RecordingFault(
             "truncated",
-            f"truncated: decoding stops at {position / file.samplerate:.1f} of {file.frames / file.samplerate:.1f} "
-            "seconds; copy it again from the original",
+            f"truncated: decoding stops at {position / file.samplerate:.1f} of "
+            f"{file.frames / file.samplerate:.1f} seconds; copy it again from the original",
         )
     if not blocks:
         raise RecordingFault("empty", "the file has a header and no sound")
     return np.concatenate(blocks), np.concatenate(clipped), digest.hexdigest()
+
+
+def _blocks(file: SoundFile) -> Iterator[np.ndarray]:
+    """Blocks (frames, channels) up to the end, or up to where the decoder gives up."""
+    import soundfile
+
+    blocks = file.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True)
+    with contextlib.suppress(soundfile.LibsndfileError):
+        yield from blocks
 
 
 def _clipped_runs(block: np.ndarray) -> np.ndarray:

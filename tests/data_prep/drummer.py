@@ -60,6 +60,8 @@ def write(path: Path, samples: np.ndarray, sample_rate: int = SAMPLE_RATE, subty
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = {".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3", ".aiff": "AIFF"}.get(path.suffix, "WAV")
     subtype = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}.get(kind, subtype)
+    if subtype == "PCM_16":  # rounded here, for libsndfile rounds differently for each format
+        samples = np.round(samples * 32_767).astype(np.int16)
     soundfile.write(path, samples.T, sample_rate, format=kind, subtype=subtype)
     return path
 
