@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +44,11 @@ def seconds_total(clip: Clip, length: str) -> float:
     """What the base is told of a clip's length: whole seconds, rounded up, of the clip or of its recording."""
     seconds = clip.seconds if length == "whole" else clip.recording_seconds
     return float(min(math.ceil(round(seconds, 6)), LONGEST_SECONDS))
+
+
+def excerpt_seconds(clips: Sequence[Clip], length: str) -> float | None:
+    """What to tell the base when generating as these clips were trained: None where they were pieces that end."""
+    return None if length == "whole" else statistics.median(seconds_total(clip, length) for clip in clips)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from data_prep import Rights, Settings, prepare
 from data_prep.dataset import clips
 from data_prep.rights import Basis
 from data_prep.slices import Slicing
+from finetune.adapter import load_adapter
 from finetune.base_model.starter.library import write_library
 from finetune.errors import WoodshedError
 from finetune.generate import Request, generate, write_audio
-from finetune.hear import with_adapter
-from finetune.progress import say
+from finetune.hear import load
 from finetune.pictures import draw_pair
+from finetune.progress import say
 from finetune.recipe import Recipe, load_recipe
 from finetune.tracking import read_log
 from finetune.trainer import train
@@ -128,10 +129,10 @@ def _affordable_steps(out: Path, minutes: float) -> int:
 def _compare(out: Path, run: Path) -> list[Pair]:
     """For each of a few prompts, the base and the adapted base with one seed, as sound and as a picture."""
     requests = _requests(out / "dataset")
-    sounds = []
-    for source in ("starter", str(run)):
-        model = with_adapter(source)
-        sounds.append([generate(model, request) for request in requests])
+    model = load("starter")
+    sounds = [[generate(model, request) for request in requests]]
+    load_adapter(model, run)
+    sounds.append([generate(model, request) for request in requests])
     pairs = []
     for number, (request, base, adapted) in enumerate(zip(requests, *sounds, strict=True), start=1):
         names = [

@@ -19,13 +19,17 @@ LOG_SNR_START, LOG_SNR_END = -6.2, 2.0
 
 @dataclass(frozen=True)
 class Request:
-    """One sound to generate. `guidance` 1 is none; the bases' own demos use 50 steps and 2 to 7."""
+    """One sound to generate. `guidance` 1 is none; the bases' own demos use 50 steps and 2 to 7.
+
+    `seconds_total` is the length of the piece that the base is told, None for the sound's own: a piece that ends.
+    """
 
     prompt: str
     seconds: float
     seed: int = 0
     steps: int = 50
     guidance: float = 4.0
+    seconds_total: float | None = None
 
 
 def schedule(steps: int) -> torch.Tensor:
@@ -63,7 +67,7 @@ def sample_latents(
     dtype = base.transformer.proj_in.weight.dtype
     x = noise.to(base.device)
     guided = request.guidance != 1
-    seconds = torch.full((1 + guided,), float(request.seconds))
+    seconds = torch.full((1 + guided,), float(request.seconds_total or request.seconds))
     conditions = Conditions([prompt] * (1 + guided), seconds, torch.tensor([False, True][: 1 + guided]))
     times = schedule(request.steps)
     for step, (now, then) in enumerate(zip(times[:-1].tolist(), times[1:].tolist(), strict=True)):

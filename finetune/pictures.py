@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 (the backend without a screen must be chosen first)
+from matplotlib import pyplot
 
 
 def draw_pair(path: Path, title: str, sounds: dict[str, np.ndarray], sample_rate: int) -> None:

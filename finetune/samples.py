@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_prep.dataset import Clip
 from finetune.base_model import BaseModel, decoding
+from finetune.batches import excerpt_seconds
 from finetune.files import write_folder
 from finetune.generate import Request, sample_latents, write_audio
 from finetune.latents import EncodedDataset
@@ -29,10 +30,9 @@ def sample_requests(recipe: Recipe, clips: Sequence[Clip]) -> list[Request]:
     captions = list(dict.fromkeys(clip.text for clip in held_out))[:CAPTIONS]
     longest = max(clip.seconds for clip in clips if clip.split == "train")
     seconds = group.seconds or min(longest, recipe.data.crop_seconds)
+    told = excerpt_seconds(clips, recipe.data.length)
     return [
-        Request(
-            prompt=prompt, seconds=seconds, seed=group.seed + n, steps=group.steps, guidance=group.guidance
-        )
+        Request(prompt, seconds, group.seed + n, group.steps, group.guidance, told)
         for n, prompt in enumerate(group.prompts or captions)
     ]
 

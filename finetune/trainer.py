@@ -16,7 +16,7 @@ import torch
 from finetune.adapter import Adapter
 from finetune.adapter.folder import save_adapter
 from finetune.base_model import BaseModel
-from finetune.batches import Batch, seeded
+from finetune.batches import Batch, excerpt_seconds, seeded
 from finetune.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from finetune.errors import WoodshedError
 from finetune.interrupt import stop_requests
@@ -196,13 +196,15 @@ def _as_used(adapter: Adapter) -> Iterator[None]:
 
 
 def _card(training: Training, step: int) -> dict[str, Any]:
+    """What the adapter says of itself wherever it goes: names and hashes, no path of this machine."""
     recipe = training.recipe
+    trained = [clip.clip for clip in training.data.split("train")]
     return {
-        "base": recipe.base.model,
+        "base": Path(recipe.base.model).name,
         "base_fingerprint": training.base.fingerprint,
         "name": recipe.name,
         "step": step,
-        "length": recipe.data.length,
+        "excerpt_seconds": excerpt_seconds(trained, recipe.data.length),
         "dataset_sha256": training.facts["dataset_sha256"],
         "recipe_sha256": training.facts["recipe_sha256"],
     }

@@ -9,6 +9,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -100,7 +101,7 @@ class Adapter:
                 norms = torch.linalg.vector_norm(layer.get_base_layer().weight.float(), dim=1)
                 magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
 
-    def _layers(self) -> list[LoraLayer]:
+    def _layers(self) -> list[Any]:
         return [m for part in self.parts.values() for m in part.modules() if isinstance(m, LoraLayer)]
 
 

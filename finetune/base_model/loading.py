@@ -115,14 +115,14 @@ def _load(root: Path, name: str, dtype: torch.dtype) -> BaseModel:
     )
 
 
-def _load_autoencoder(root: Path) -> torch.nn.Module:
+def _load_autoencoder(root: Path) -> Any:
     from diffusers import AutoencoderSAME
 
     autoencoder = AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32)
     return autoencoder.eval().requires_grad_(False)
 
 
-def mend_transformer(transformer: torch.nn.Module) -> None:
+def mend_transformer(transformer: Any) -> None:
     """Stability's norm epsilon (1e-5; diffusers has 1e-6) and float32 rotary frequencies after a 16-bit load."""
     for block in transformer.transformer_blocks:
         for norm in (block.pre_norm, block.cross_attend_norm, block.ff_norm):
@@ -133,7 +133,7 @@ def mend_transformer(transformer: torch.nn.Module) -> None:
     transformer.rotary_pos_emb.inv_freq = exact
 
 
-def mend_duration_embedder(embedder: torch.nn.Module) -> None:
+def mend_duration_embedder(embedder: Any) -> None:
     """Rebuild the Fourier frequencies in float32: rounded to bfloat16 they turn durations into garbage."""
     config = embedder.config
     ramp = torch.linspace(0.0, 1.0, config.fourier_dim // 2, device=embedder.freqs.device)

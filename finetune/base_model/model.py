@@ -41,7 +41,8 @@ class BaseModel:
     """Text encoder, duration embedder, autoencoder and DiT of one base, with diffusers' faults mended.
 
     `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
-    `name` is what the recipe called it. After `release_encoders` only the parts that a training step needs remain.
+    `name` is what the recipe called it. After `release_encoders` autoencoder, text
+    encoder and tokenizer are None and only the parts that a training step needs remain.
     """
 
     name: str
@@ -49,9 +50,9 @@ class BaseModel:
     post_trained: bool
     transformer: Any
     duration_embedder: Any
-    autoencoder: Any | None
-    text_encoder: Any | None
-    tokenizer: Any | None
+    autoencoder: Any
+    text_encoder: Any
+    tokenizer: Any
     sample_rate: int
     samples_per_latent: int
     latent_channels: int

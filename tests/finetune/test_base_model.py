@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_chunks_cover_everything_with_stabilitys_overlap() -> None:
         starts = chunk_starts(frames)
         assert starts[0] == 0
         assert max(starts) + CHUNK_LATENTS >= frames
-        assert all(b - a <= CHUNK_LATENTS - OVERLAP_LATENTS for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= CHUNK_LATENTS - OVERLAP_LATENTS for a, b in pairwise(starts))
 
 
 def test_a_prompts_embedding_does_not_depend_on_padding(tiny_base: BaseModel) -> None:

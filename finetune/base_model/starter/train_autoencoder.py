@@ -101,12 +101,12 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
     model = AutoencoderSAME(**AUTOENCODER)
     start_as_transform(model, sound)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    state, done, spent = work / "autoencoder.state.safetensors", 0, 0.0
+    state, step, spent = work / "autoencoder.state.safetensors", 0, 0.0
     if state.exists():
         saved = load_file(state)
-        spent, done = (float(saved.pop(name)) for name in ("spent", "done"))
+        spent, step = float(saved.pop("spent")), int(saved.pop("done"))
         model.load_state_dict(saved)
-    began, step, smooth = time.monotonic() - spent, int(done), 0.0
+    began, smooth = time.monotonic() - spent, 0.0
     saved_at = time.monotonic()
     while (elapsed := time.monotonic() - began) < minutes * 60:
         progress = elapsed / (minutes * 60)
@@ -128,7 +128,7 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
             print(f"step {step}  loss {smooth:.4f}  rate {rate:.2e}  {elapsed / 60:.1f} min", flush=True)
         if time.monotonic() - saved_at > 60:
             save_file(
-                model.state_dict() | {"spent": torch.tensor(elapsed), "done": torch.tensor(float(step))},
+                model.state_dict() | {"spent": torch.tensor(elapsed), "done": torch.tensor(step)},
                 state,
             )
             saved_at = time.monotonic()

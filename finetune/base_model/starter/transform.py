@@ -7,10 +7,11 @@ channels. Training goes on from there: nothing is frozen.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from diffusers import AutoencoderSAME
-from torch import nn
 
 from finetune.base_model.starter.geometry import AUTOENCODER, LATENT_CHANNELS, SAMPLES_PER_LATENT
 
@@ -70,14 +71,14 @@ def _slots(blocks: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
     return (blocks @ projection).flip(1).reshape(len(blocks), -1)
 
 
-def _set_mapping(conv: nn.Module, weight: torch.Tensor) -> None:
+def _set_mapping(conv: Any, weight: torch.Tensor) -> None:
     """A weight-normalised 1×1 convolution: `weight` (out, in)."""
     conv.weight_v.copy_(weight[:, :, None])
     conv.weight_g.copy_(weight.norm(dim=1)[:, None, None])
     conv.bias.zero_()
 
 
-def _fix_heads(block: nn.Module, reads: list[int], writes: list[int]) -> None:
+def _fix_heads(block: Any, reads: list[int], writes: list[int]) -> None:
     """Head h looks h + 1 tokens back, copies the slot `reads[h]` it finds there and adds it to slot `writes[h]`."""
     attention, frequencies = block.attn, block.attn.rope.inv_freq
     half = len(frequencies)
