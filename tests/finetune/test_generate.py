@@ -98,3 +98,14 @@ def test_other_formats_and_full_disks_are_sentences(tmp_path: Path, monkeypatch:
     with pytest.raises(WoodshedError, match="No space left"):
         write_audio(tmp_path / "sound.wav", audio, 44100)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_excerpt_is_told_the_length_of_its_piece(tiny_base: BaseModel) -> None:
+    told: list[float] = []
+    real = tiny_base.duration_embedder.forward
+    tiny_base.duration_embedder.forward = lambda seconds: told.extend(seconds.tolist()) or real(seconds)
+    prompt = tiny_base.encode_prompt("kick")
+    for total in (None, 40.0):
+        latents = sample_latents(tiny_base, prompt, Request("kick", 0.5, 0, 1, 1.0, total))
+        assert latents.shape[-1] == tiny_base.seconds_to_frames(0.5)
+    assert told == [0.5, 40.0]

@@ -105,7 +105,9 @@ def test_the_autoencoder_keeps_what_was_struck_when(starter: BaseModel) -> None:
 def test_the_starter_plays_the_piece_that_is_asked_for(starter: BaseModel) -> None:
     asked = {piece: f"{piece} one-shot" for piece in ("kick", "snare", "closed hi-hat")}
     heights = {
-        piece: np.median([centroid_hz(generate(starter, Request(prompt, 0.7, seed, 20, 3.0))) for seed in range(3)])
+        piece: np.median(
+            [centroid_hz(generate(starter, Request(prompt, 0.7, seed, 20, 3.0))) for seed in range(3)]
+        )
         for piece, prompt in asked.items()
     }
     assert heights["kick"] < 0.5 * heights["snare"] < heights["closed hi-hat"]

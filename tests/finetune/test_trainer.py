@@ -48,7 +48,15 @@ def test_what_a_run_leaves(recipe: Recipe) -> None:
     assert audio.shape == (int(0.3 * 44100), 2) and rate == 44100
     asked = json.loads((run / "samples/step-000006/prompts.json").read_text())
     assert asked == [
-        {"file": "01.wav", "prompt": "kick snare", "seconds": 0.3, "seed": 0, "steps": 2, "guidance": 4.0}
+        {
+            "file": "01.wav",
+            "prompt": "kick snare",
+            "seconds": 0.3,
+            "seed": 0,
+            "steps": 2,
+            "guidance": 4.0,
+            "seconds_total": None,
+        }
     ]
 
 
