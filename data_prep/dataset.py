@@ -88,7 +88,7 @@ def _clip(dataset: Path, line: str, where: str) -> Clip:
         raise DatasetError(f"{where}: a row is a JSON object in braces; run prep again.")
     name, split = _text(row, "id", where), _text(row, "split", where)
     if split not in SPLITS:
-        raise DatasetError(f"{where}: the split {split!r} is none of {', '.join(SPLITS)}.")
+        raise DatasetError(f"{where}: the split {split!r} is none of {', '.join(SPLITS)}; run prep again.")
     text = _text(row, "text", where)
     captions = row.get("captions") or [text]
     if not isinstance(captions, list) or not all(isinstance(each, str) and each.strip() for each in captions):

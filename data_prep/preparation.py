@@ -5,33 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data_prep import dataset_card
-from data_prep.captions import variants
-from data_prep.dataset import MANIFEST
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.files import (
     PrepError,
     disk_errors,
     file_sha256,
-    read_json_lines,
     write_json,
-    write_json_lines,
 )
+from data_prep.manifest_rows import keep_what_people_wrote, manifest_rows, recording_rows
 from data_prep.near_duplicates import Fingerprint, groups
 from data_prep.one_recording import State
-from data_prep.quality import size_warnings
-from data_prep.recording import SAMPLE_RATE, RecordingFault, find_recordings
-from data_prep.report import LeftOut, RecordingReport, Report
+from data_prep.recording import RecordingFault, find_recordings
+from data_prep.report import LeftOut, Report, build_report
 from data_prep.rights import Rights
 from data_prep.settings import Settings
-from data_prep.split import LEFT_OUT, TRAIN, VALIDATION, split
+from data_prep.split import TRAIN, VALIDATION, split
 from data_prep.workers import Job, run_jobs
+from data_prep.writing import delete_old_states, write_dataset
 
-CAPTIONS = 5
 Progress = Callable[[int, int, str], None]
 """Called with bytes done, bytes in all, and the name of the recording just finished."""
 
@@ -171,14 +165,18 @@ def _finish(
     copies = _copies(used, memory)
     before = folder.manifest()
     places = _places(used, copies, before, memory, settings)
-    rows = [row for name, state in used.items() for row in _rows(name, state, places[name], rights, settings)]
-    edited = _keep_what_people_wrote(folder, rows, before)
-    changed = _write(folder, rows, used, left_out, rights, before)
+    rows = [
+        row
+        for name, state in used.items()
+        for row in manifest_rows(name, state, places[name], rights, settings)
+    ]
+    edited = keep_what_people_wrote(folder, rows, before)
+    changed = write_dataset(folder, rows, recording_rows(used, left_out), rights, before)
     write_json(
         _memory_file(folder), {"copies": copies, "compared": _pcm(used), "validation": settings.validation}
     )
-    _delete_old_states(folder, states)
-    return _report(folder, rows, used, left_out, copies, before, edited, changed, fresh)
+    delete_old_states(folder, states)
+    return build_report(folder.root, rows, used, left_out, copies, before, edited, changed, fresh)
 
 
 def _used(states: dict[str, State]) -> tuple[dict[str, State], list[LeftOut]]:
@@ -234,184 +232,3 @@ def _places(
     same_share = memory.get("validation") == settings.validation
     by_pcm = split(copies, seconds, settings.validation, was if same_share else None)
     return {name: by_pcm[state["pcm_sha256"]] for name, state in used.items()}
-
-
-def _rows(name: str, state: State, place: str, rights: Rights, settings: Settings) -> list[Row]:
-    rows = []
-    for slice_ in state["slices"]:
-        known = {key: each["value"] for key, each in slice_["fields"].items() if each["source"] != "default"}
-        captions = variants(known, settings.trigger, CAPTIONS)
-        rows.append(
-            {
-                "id": slice_["id"],
-                "split": place,
-                "recording": name,
-                "pcm_sha256": state["pcm_sha256"],
-                "sample_rate": SAMPLE_RATE,
-                "start_sample": slice_["start_sample"],
-                "end_sample": slice_["end_sample"],
-                "gain_db": state["gain_db"],
-                "fade_in_samples": slice_["fade_in_samples"],
-                "fade_out_samples": slice_["fade_out_samples"],
-                "clip_sha256": slice_["clip_sha256"],
-                "seconds": slice_["seconds"],
-                "recording_seconds": state["seconds"],
-                "text": captions[0],
-                "captions": list(captions),
-                "fields": slice_["fields"],
-                "quality": slice_["quality"],
-                "reviewed": False,
-                "rights": rights.key,
-            }
-        )
-    return rows
-
-
-def _keep_what_people_wrote(folder: DatasetFolder, rows: list[Row], before: list[Row]) -> int:
-    """Carry reviewed rows over, and take captions edited in a .txt as reviewed; how many of those there are."""
-    old = {row["id"]: row for row in before}
-    edited = 0
-    for row in rows:
-        was = old.get(row["id"])
-        if not was:
-            continue
-        if was.get("reviewed"):
-            row |= {key: was[key] for key in ("text", "captions", "fields", "reviewed")}
-            if was["split"] == LEFT_OUT:
-                row["split"] = LEFT_OUT
-        if text := folder.edited_caption(was):
-            row |= {"text": text, "captions": [text], "reviewed": True}
-            edited += 1
-    return edited
-
-
-def _write(
-    folder: DatasetFolder,
-    rows: list[Row],
-    used: dict[str, State],
-    left_out: list[LeftOut],
-    rights: Rights,
-    before: list[Row],
-) -> bool:
-    """Bring the folder to `rows`; False where it was there already."""
-    old = {row["id"]: row for row in before}
-    changes = [folder.place(row["id"], row["split"]) for row in rows]
-    for row in rows:
-        folder.remove_caption_that_changes(row)
-    rights_row = rights.row(_date(folder, rights))
-    changes.append(write_json_lines(folder.root / "rights.jsonl", [rights_row]))
-    changes.append(write_json_lines(folder.root / MANIFEST, rows))
-    changes += [folder.write_caption(row) for row in rows]
-    for place in (TRAIN, VALIDATION):
-        inside = [row for row in rows if row["split"] == place]
-        if inside or (folder.root / place).is_dir():
-            changes.append(
-                write_json_lines(folder.root / place / "metadata.jsonl", dataset_card.metadata(inside))
-            )
-    changes.append(write_json_lines(folder.root / "recordings.jsonl", _recording_rows(used, left_out)))
-    changes += dataset_card.write(folder.root, rows, rights_row)
-    keep = {(row["split"], row["id"]) for row in rows}
-    known = set(old) | _known_clips(folder)
-    changes.append(folder.delete_clips(known, keep))
-    return any(changes)
-
-
-def _date(folder: DatasetFolder, rights: Rights) -> str:
-    """The day of the statement: an earlier one, where the same was stated before."""
-    for row in read_json_lines(folder.root / "rights.jsonl"):
-        if row["rights"] == rights.key:
-            return str(row["date"])
-    return datetime.now(UTC).date().isoformat()
-
-
-def _recording_rows(used: dict[str, State], left_out: list[LeftOut]) -> list[Row]:
-    """recordings.jsonl: what is known of each recording, without what is only for the next run."""
-    private = {"slices", "fingerprint", "settings", "fault"}
-    rows = [
-        {key: value for key, value in state.items() if key not in private} | {"left_out": None}
-        for state in used.values()
-    ]
-    rows += [
-        {"recording": each.recording, "left_out": {"gate": each.gate, "reason": each.reason}}
-        for each in left_out
-    ]
-    return sorted(rows, key=lambda row: str(row["recording"]))
-
-
-def _known_clips(folder: DatasetFolder) -> set[str]:
-    """Ids of every slice that some state, of now or before, speaks of, and of what lies ready and is spoken of by none."""
-    states = [folder.read_state(path) or {} for path in folder.states.glob("*.json")]
-    ids = {slice_["id"] for state in states for slice_ in state.get("slices", [])}
-    return ids | {path.stem for path in folder.fresh.glob("*.wav")}
-
-
-def _delete_old_states(folder: DatasetFolder, states: dict[str, State]) -> None:
-    keep = {
-        folder.state_file(name, state["file_sha256"], state["settings"]).name
-        for name, state in states.items()
-        if "file_sha256" in state
-    }
-    for path in folder.states.glob("*.json"):
-        if path.name not in keep:
-            path.unlink()
-
-
-def _report(
-    folder: DatasetFolder,
-    rows: list[Row],
-    used: dict[str, State],
-    left_out: list[LeftOut],
-    copies: list[list[str]],
-    before: list[Row],
-    edited: int,
-    changed: bool,
-    fresh: set[str],
-) -> Report:
-    minutes = sum(row["seconds"] for row in rows) / 60
-    counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
-    warnings = size_warnings(len(rows), minutes, len(used))
-    ids = {row["id"] for row in rows}
-    lost = sum(bool(row.get("reviewed")) and row["id"] not in ids for row in before)
-    if lost:
-        warnings.append(f"{lost} reviewed captions went with their slices, which are cut differently now.")
-    if not counts[VALIDATION]:
-        warnings.append("Nothing is held out: whether an adapter learns or memorises cannot be told.")
-    name_of = {state["pcm_sha256"]: name for name, state in used.items()}
-    return Report(
-        dataset=str(folder.root),
-        recordings=[_recording_report(name, state, rows, name in fresh) for name, state in used.items()],
-        left_out=left_out,
-        slices=len(rows),
-        train_slices=counts[TRAIN],
-        validation_slices=counts[VALIDATION],
-        minutes=round(minutes, 2),
-        copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
-        removed=sorted({row["recording"] for row in before} - set(used)),
-        edited_captions=edited,
-        warnings=warnings,
-        changed=changed,
-    )
-
-
-def _recording_report(name: str, state: State, rows: list[Row], done_now: bool) -> RecordingReport:
-    mine = [row for row in rows if row["recording"] == name]
-    return RecordingReport(
-        recording=name,
-        split=mine[0]["split"],
-        slices=len(mine),
-        seconds=state["seconds"],
-        source_rate=state["source_rate"],
-        channels=state["channels"],
-        gain_db=state["gain_db"],
-        hits=state["hits"],
-        tempo=state["tempo"],
-        metre=state["metre"],
-        downbeat_confidence=state["downbeat_confidence"],
-        gates=state["gates"],
-        warnings=state["warnings"],
-        rests=[
-            (round(start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3), why)
-            for start, end, why in state["rests"]
-        ],
-        done_now=done_now,
-    )

@@ -136,8 +136,8 @@ def decode(path: Path) -> Decoded:
             if file.samplerate < LOWEST_SAMPLE_RATE:
                 raise RecordingFault(
                     "low_sample_rate",
-                    f"recorded at {file.samplerate / 1000:g} kHz, so nothing above {file.samplerate / 2000:g} kHz is in "
-                    "it; it would teach dull cymbals",
+                    f"recorded at {file.samplerate / 1000:g} kHz: nothing above {file.samplerate / 2000:g} kHz is "
+                    "in it, and it would teach dull cymbals",
                 )
             _check_complete(path, file)
             stereo, clipped, pcm_sha256 = _read_stereo(file)

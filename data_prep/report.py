@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+from data_prep.dataset_folder import Row
+from data_prep.one_recording import State
+from data_prep.quality import size_warnings
+from data_prep.recording import SAMPLE_RATE
+from data_prep.split import TRAIN, VALIDATION
 
 
 @dataclass(frozen=True)
@@ -56,3 +63,69 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def build_report(
+    dataset: Path,
+    rows: list[Row],
+    used: dict[str, State],
+    left_out: list[LeftOut],
+    copies: list[list[str]],
+    before: list[Row],
+    edited: int,
+    changed: bool,
+    fresh: set[str],
+) -> Report:
+    """The report on a dataset that now has the manifest `rows` and had `before`.
+
+    `used` is name -> state of the recordings in it, `fresh` the names of those prepared in this run, `copies` groups
+    of PCM hashes, `edited` how many captions were found edited by hand.
+    """
+    minutes = sum(row["seconds"] for row in rows) / 60
+    counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
+    warnings = size_warnings(len(rows), minutes, len(used))
+    ids = {row["id"] for row in rows}
+    lost = sum(bool(row.get("reviewed")) and row["id"] not in ids for row in before)
+    if lost:
+        warnings.append(f"{lost} reviewed captions went with their slices, which are cut differently now.")
+    if not counts[VALIDATION]:
+        warnings.append("Nothing is held out: whether an adapter learns or memorises cannot be told.")
+    name_of = {state["pcm_sha256"]: name for name, state in used.items()}
+    return Report(
+        dataset=str(dataset),
+        recordings=[_recording_report(name, state, rows, name in fresh) for name, state in used.items()],
+        left_out=left_out,
+        slices=len(rows),
+        train_slices=counts[TRAIN],
+        validation_slices=counts[VALIDATION],
+        minutes=round(minutes, 2),
+        copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
+        removed=sorted({row["recording"] for row in before} - set(used)),
+        edited_captions=edited,
+        warnings=warnings,
+        changed=changed,
+    )
+
+
+def _recording_report(name: str, state: State, rows: list[Row], done_now: bool) -> RecordingReport:
+    mine = [row for row in rows if row["recording"] == name]
+    return RecordingReport(
+        recording=name,
+        split=mine[0]["split"],
+        slices=len(mine),
+        seconds=state["seconds"],
+        source_rate=state["source_rate"],
+        channels=state["channels"],
+        gain_db=state["gain_db"],
+        hits=state["hits"],
+        tempo=state["tempo"],
+        metre=state["metre"],
+        downbeat_confidence=state["downbeat_confidence"],
+        gates=state["gates"],
+        warnings=state["warnings"],
+        rests=[
+            (round(start / SAMPLE_RATE, 3), round(end / SAMPLE_RATE, 3), why)
+            for start, end, why in state["rests"]
+        ],
+        done_now=done_now,
+    )

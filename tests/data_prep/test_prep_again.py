@@ -200,7 +200,7 @@ def test_after_kill_9_the_next_run_completes_the_same_dataset(library, whole, tm
                 os.kill(process.pid, signal.SIGKILL)
                 break
             time.sleep(0.002)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     assert run_prep(library, broken, *OPTIONS).code == 0
     assert not list(broken.rglob("*.part"))
     names = {path.relative_to(broken) for path in broken.rglob("*") if path.is_file()}
