@@ -80,14 +80,17 @@ def prep(
 ) -> None:
     """Make a dataset of captioned slices from a folder of recordings.
 
-    Each recording is decoded, its hits and tempo are found, it is cut, described in plain facts, captioned and
-    checked; whole recordings are held out for validation. Run it again after adding takes: only what changed is done.
-    A caption that you edit in its .txt stays yours.
+    Each recording is decoded; its hits and tempo are found; it is cut,
+    described in plain facts, captioned and checked. Whole recordings are held
+    out for validation. Run it again after adding takes: only what changed is
+    done, and a caption that you edited in its .txt stays yours.
 
-    Exit status: 0 done; 3 done, but some recordings were left out (each is named with its reason); 1 nothing could be
-    prepared; 2 wrong usage; 130 stopped with Ctrl-C (run it again to finish).
+    Exit status: 0 done; 3 done, but some recordings were left out, each named
+    with its reason; 1 nothing could be prepared; 2 wrong usage; 130 stopped
+    with Ctrl-C, and the same command goes on.
 
-    Example: woodshed prep takes/ dataset/ --slice bars --bars 2 --bpm 80-120 --basis own_recording --recorded-by Ada
+    Example: woodshed prep takes/ dataset/ --bars 2 --bpm 80-120
+    --basis own_recording --recorded-by Ada
     """
     try:
         if basis is None or recorded_by is None:

@@ -21,6 +21,7 @@ from rich.table import Table
 from data_prep.preparation import Progress as OnProgress
 from data_prep.report import RecordingReport, Report
 
+MOST_REMARKS = 30
 FEW = 3
 """As many stretches left over are listed one by one."""
 
@@ -54,8 +55,11 @@ def print_summary(report: Report) -> None:
         for each in report.left_out:
             table.add_row(escape(readable(each.recording)), escape(each.reason))
         console.print(table)
-    for sentence in [*_leftovers(report), *_noticed(report)]:
+    remarks = [*_noticed(report), *_leftovers(report)]
+    for sentence in remarks[:MOST_REMARKS]:
         console.print(f"- {escape(sentence)}", soft_wrap=True)
+    if len(remarks) > MOST_REMARKS:
+        console.print(f"- and {len(remarks) - MOST_REMARKS} more; --json has them all.")
     for sentence in report.warnings:
         console.print(f"[yellow]! {escape(sentence)}[/yellow]", soft_wrap=True)
     unchanged = "" if report.changed else " Nothing has changed."

@@ -43,6 +43,7 @@ def run_jobs(
     if count <= 1 or sum(job.bytes for job in jobs) < SMALL_BYTES:
         return dict(_one_by_one(jobs, clip_folder, settings, done))
     states: dict[str, State] = {}
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
     try:
         with _ctrl_c_ignored():
@@ -55,9 +56,13 @@ def run_jobs(
             done(futures[future])
     except BrokenProcessPool as error:
         raise PrepError(
-            "A process ended in the middle of a recording; most often memory ran out. Run the same command again with "
-            "--workers 1: what is finished is kept."
+            "A process ended in the middle of a recording; most often memory ran out. Run the same command again "
+            "with --workers 1: what is finished is kept."
         ) from error
+    except KeyboardInterrupt:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # whatever they are writing has a temporary name
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return states
@@ -77,7 +82,7 @@ def _one_by_one(
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C: they finish the recording in hand while the parent stops."""
+    """Processes started here ignore Ctrl-C, which a terminal sends to all: it is the parent that ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
