@@ -60,9 +60,11 @@ def train(
     Example: woodshed train recipes/starter.yaml data.dataset=mykit
     """
     from finetune.recipe import load_recipe
+
+    read = load_recipe(recipe, changes or [])  # a typing error is told before seconds of imports
     from finetune.trainer import train as train_run
 
-    _report_run(train_run(load_recipe(recipe, changes or [])), as_json)
+    _report_run(train_run(read), as_json)
 
 
 @app.command()

@@ -33,8 +33,8 @@ def hear(
     else:
         folder = find_adapter(Path(source))
         excerpt = read_card(folder).get("excerpt_seconds")
-        if excerpt and excerpt > request.seconds:
-            request = replace(request, seconds_total=excerpt)
+        if excerpt and strength:  # at strength 0 nothing of the adapter counts, its way with lengths neither
+            request = replace(request, seconds_total=max(excerpt, request.seconds))
         model = load(base or base_of(folder))
         load_adapter(model, folder, strength)
     with progress_bar("Generating", request.steps) as report:

@@ -35,5 +35,7 @@ def recordings() -> Path:
     """The folder of real CC0 percussion, or a skip that says how to provide it."""
     folder = Path(os.environ.get("WOODSHED_RECORDINGS", ROOT.parent / "shared" / "recordings"))
     if not (folder / "takes").is_dir():
-        pytest.skip(f"no real recordings in {folder}: set WOODSHED_RECORDINGS to a folder with takes/ and loops/")
+        pytest.skip(
+            f"no real recordings in {folder}: set WOODSHED_RECORDINGS to a folder with takes/ and loops/"
+        )
     return folder

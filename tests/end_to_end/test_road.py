@@ -44,7 +44,7 @@ def settings(root: Path, name: str, **changes: object) -> list[str]:
     keys = {
         "name": name, "data.dataset": root / "dataset", "output.root": root / "runs", "training.steps": 6,
         "training.batch_size": 2, "training.checkpoint_every": 2, "validation.every": 3, "validation.clips": 3,
-        "samples.seconds": 0.5, "samples.steps": 2, "data.crop_seconds": 2,
+        "samples.seconds": 0.5, "samples.steps": 2, "data.crop_seconds": 2, "optimizer.warmup_steps": 1,
     } | {key.replace("__", "."): value for key, value in changes.items()}  # fmt: skip
     return [f"{key}={value}" for key, value in keys.items()]
 

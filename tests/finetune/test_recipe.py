@@ -127,3 +127,10 @@ def test_defaults_are_the_references() -> None:
     assert training.silence_seconds == 4.0 and training.optimal_transport and training.length_shift
     assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (1e-4, [0.9, 0.95], 0.01)
     assert recipe.adapter.rank == 16 and recipe.adapter.alpha is None
+
+
+def test_the_docs_name_every_key_with_its_help() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    documented = [(row.split("`")[1], row.rsplit(" | ", 1)[1].removesuffix(" |")) for row in rows]
+    assert documented == [(key, metadata["help"]) for key, _, metadata in options()]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,13 +63,14 @@ def encode_library(work: Path, kits: int) -> Library:
     """Render and encode every clip once into WORK/latents.safetensors."""
     stored, facts = work / "latents.safetensors", work / "fields.json"
     if not facts.exists():
-        autoencoder = AutoencoderSAME.from_pretrained(work / "vae").eval()
+        autoencoder: Any = AutoencoderSAME.from_pretrained(work / "vae").eval()
         pairs = sorted(_encoded(autoencoder, training_clips(1, kits)), key=lambda pair: pair[0].shape[1])
+        scale = torch.cat([z.flatten().float() for z, fields in pairs if fields["kind"] == "loop"]).std()
+        autoencoder.bottleneck.running_std.fill_(scale)  # loops then have unit latents, as the noise has
+        autoencoder.save_pretrained(work / "vae")
         silence = autoencoder.encode(torch.zeros(1, 2, 64 * SAMPLES_PER_LATENT)).latents[0]
-        save_file(
-            {f"{i:06d}": z for i, (z, _) in enumerate(pairs)} | {"silence": silence.half().contiguous()},
-            stored,
-        )
+        encoded = {f"{i:06d}": (z / scale).half() for i, (z, _) in enumerate(pairs)}
+        save_file(encoded | {"silence": silence.half().contiguous()}, stored)
         facts.write_text(json.dumps([fields for _, fields in pairs]))
     latents = load_file(stored)
     silence = latents.pop("silence").float()[:, 32:33]
@@ -81,7 +83,7 @@ def _encoded(autoencoder: AutoencoderSAME, clips: Iterator[Clip]) -> Iterator[tu
         power = np.abs(np.fft.rfft(clip.audio.mean(0)[:65536])) ** 2
         centroid = float((power * np.linspace(0, 22050, len(power))).sum() / (power.sum() + 1e-12))
         audio = torch.from_numpy(clip.audio)[None]
-        yield autoencoder.encode(audio).latents[0].half().contiguous(), caption_fields(clip.facts, centroid)
+        yield autoencoder.encode(audio).latents[0].contiguous(), caption_fields(clip.facts, centroid)
 
 
 def build(work: Path, library: Library) -> BaseModel:
