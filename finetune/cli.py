@@ -124,7 +124,7 @@ def generate(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="About how long to train.")] = 3.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="About how long to train.")] = 3.0,
     as_json: AsJson = False,
 ) -> None:
     """The whole road on an embedded library and the embedded base, ending with audio to hear.

@@ -82,6 +82,10 @@ def run_demo(out: Path, minutes: float) -> DemoResult:
     prepare(out / "library", out / "dataset", rights, Settings(Slicing.bars, bars=2, trigger=TRIGGER))
     say("3/4  Training an adapter on the starter base")
     result = train(_recipe(out, _affordable_steps(out, minutes)))
+    if result.status == "stopped":
+        raise WoodshedError(
+            f"The demo was stopped while training. Begin it anew with: woodshed demo --out {out}"
+        )
     if result.held_out_loss_before is None or result.held_out_loss_after is None:
         raise WoodshedError(
             "The demo's dataset has no held-out take; this is a fault of Woodshed, please report it."
@@ -121,9 +125,13 @@ def _recipe(out: Path, steps: int, name: str = "demo") -> Recipe:
 def _affordable_steps(out: Path, minutes: float) -> int:
     """How many steps fit into `minutes` on this machine, found by training a few and throwing them away."""
     rehearsal = train(_recipe(out, REHEARSAL_STEPS, "rehearsal"))
-    rates = [row["steps_per_second"] for row in read_log(rehearsal.run) if "steps_per_second" in row]
+    rows = [row for row in read_log(rehearsal.run) if "steps_per_second" in row]
     shutil.rmtree(rehearsal.run)
-    return max(REHEARSAL_STEPS, round(minutes * 60 * max(rates)))
+    early, late = (
+        row["step"] / row["steps_per_second"] for row in (rows[1], rows[-1])
+    )  # seconds since the start
+    steps_per_second = (rows[-1]["step"] - rows[1]["step"]) / (late - early)
+    return max(REHEARSAL_STEPS, round(minutes * 60 * steps_per_second))
 
 
 def _compare(out: Path, run: Path) -> list[Pair]:
@@ -146,6 +154,7 @@ def _compare(out: Path, run: Path) -> list[Pair]:
 
 
 def _requests(dataset: Path) -> list[Request]:
-    """The captions of the held-out take's first clips, at their own length."""
-    held_out = clips(dataset, "validation")[:3]
-    return [Request(clip.text, clip.seconds, seed, 50, 3.0) for seed, clip in enumerate(held_out)]
+    """A caption of the held-out take and of two others, at the length of their clips."""
+    one_of_each = {clip.recording: clip for clip in reversed(clips(dataset))}
+    chosen = sorted(one_of_each.values(), key=lambda clip: (clip.split != "validation", clip.id))[:3]
+    return [Request(clip.text, clip.seconds, seed, 50, 3.0) for seed, clip in enumerate(chosen)]

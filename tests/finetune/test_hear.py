@@ -47,7 +47,9 @@ def test_strength_zero_writes_the_bases_file(run: RunResult, tiny_base_folder: P
     assert (tmp_path / "zero.wav").read_bytes() == (tmp_path / "base.wav").read_bytes()
 
 
-def test_an_adapter_of_excerpts_is_asked_for_an_excerpt(recipe: Recipe, tiny_base_folder: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_excerpts_is_asked_for_an_excerpt(
+    recipe: Recipe, tiny_base_folder: Path, tmp_path: Path
+) -> None:
     recipe.data.length = "excerpt"
     run = str(train(recipe).run)
     assert hear(run, ASKED, tmp_path / "one.wav")["seconds_total"] == 60.0, "the recordings' length"

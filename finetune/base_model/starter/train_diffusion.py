@@ -1,4 +1,4 @@
-"""Train the starter's DiT, text encoder and duration embedder from scratch on the encoded synthesised drums.
+"""Train the starter's DiT and duration embedder from scratch on the encoded synthesised drums.
 
     python -m finetune.base_model.starter.train_diffusion WORK --minutes 35
 
@@ -47,6 +47,9 @@ from finetune.objective import (
 
 DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
+LEVEL = 0.33  # deviation of a loop's latents: attacks are ten times louder, and noise must drown them too
+NEIGHBOURS = 8  # a batch is drawn from this many times its size of clips of about one length
+LOUD = 8.0
 AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
 
 
@@ -66,7 +69,8 @@ def encode_library(work: Path, kits: int) -> Library:
         autoencoder: Any = AutoencoderSAME.from_pretrained(work / "vae").eval()
         pairs = sorted(_encoded(autoencoder, training_clips(1, kits)), key=lambda pair: pair[0].shape[1])
         scale = torch.cat([z.flatten().float() for z, fields in pairs if fields["kind"] == "loop"]).std()
-        autoencoder.bottleneck.running_std.fill_(scale)  # loops then have unit latents, as the noise has
+        scale = scale / LEVEL
+        autoencoder.bottleneck.running_std.fill_(scale)
         autoencoder.save_pretrained(work / "vae")
         silence = autoencoder.encode(torch.zeros(1, 2, 64 * SAMPLES_PER_LATENT)).latents[0]
         encoded = {f"{i:06d}": (z / scale).half() for i, (z, _) in enumerate(pairs)}
@@ -98,6 +102,9 @@ def build(work: Path, library: Library) -> BaseModel:
     )
     transformer = StableAudio3DiTModel(**TRANSFORMER)
     mend_transformer(transformer)
+    silence_branches(transformer)
+    for part in (text_encoder, transformer.to_cond_embed):
+        part.requires_grad_(False)  # words keep the features they began with: something steady to learn from
     return BaseModel(
         name="starter", fingerprint="", post_trained=False, transformer=transformer,
         duration_embedder=StableAudio3DurationEmbedder(**DURATION), autoencoder=None, text_encoder=text_encoder,
@@ -106,24 +113,48 @@ def build(work: Path, library: Library) -> BaseModel:
     )  # fmt: skip
 
 
+@torch.no_grad()
+def silence_branches(transformer: Any) -> None:
+    """Start every residual branch at zero, as Stability's code does, and the text's values loud behind it."""
+    for block in transformer.transformer_blocks:
+        for output in (block.self_attn.to_out, block.cross_attn.to_out, block.ff.proj_out):
+            output.weight.zero_()
+        block.cross_attn.to_kv.weight[block.cross_attn.to_out.weight.shape[0] :] *= LOUD
+
+
+def hold_gaze(transformer: Any) -> None:
+    """Keep queries and keys of cross-attention, and the padding, as they began: values and outputs learn.
+
+    Free to move, they learn within some hundred steps to look at the padding instead of at text that does not mean
+    anything yet, and no gradient ever brings them back.
+    """
+    transformer.prompt_padding_embedding.grad = None
+    for block in transformer.transformer_blocks:
+        attention = block.cross_attn
+        for held in (attention.to_q.weight, attention.q_norm.gamma, attention.k_norm.gamma):
+            held.grad = None
+        attention.to_kv.weight.grad[: attention.to_out.weight.shape[0]] = 0.0
+
+
 def parts(base: BaseModel) -> torch.nn.ModuleDict:
     return torch.nn.ModuleDict({**base.trainable_parts, "text_encoder": base.text_encoder})
 
 
 def draw_batch(library: Library, batch: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[dict]]:
     """Neighbours in length, the shorter ones continued with silence: (batch, channels, frames) and their facts."""
-    start = int(rng.integers(0, len(library.latents) - batch))
-    chosen = range(start, start + batch)
+    start = int(rng.integers(0, len(library.latents) - NEIGHBOURS * batch))
+    chosen = sorted(start + rng.choice(NEIGHBOURS * batch, batch, replace=False))
     extra = int(rng.exponential(8)) if rng.random() < 0.3 else 0
-    frames = library.latents[start + batch - 1].shape[1] + extra
+    frames = library.latents[chosen[-1]].shape[1] + extra
     rows = library.silence.expand(batch, -1, frames).clone()
     for row, index in zip(rows, chosen, strict=True):
         row[:, : library.latents[index].shape[1]] = library.latents[index]
     return rows, [library.fields[index] for index in chosen]
 
 
+@torch.no_grad()
 def embed(base: BaseModel, captions: list[str]) -> list[PromptEmbedding]:
-    """Prompt embeddings with gradients, all in one pass of the text encoder."""
+    """Prompt embeddings, all in one pass of the text encoder."""
     encoded = base.tokenizer(
         captions, truncation=True, max_length=TEXT_TOKENS, padding=True, return_tensors="pt"
     )
@@ -158,7 +189,8 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
         f"{len(library.latents)} clips, {sum(p.numel() for p in model.parameters()):,} parameters", flush=True
     )
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     state, step, spent = work / "diffusion.state.safetensors", 0, 0.0
     if state.exists():
         saved = load_file(state)
@@ -177,6 +209,7 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
         loss = flow_loss(base, library, batch, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        hold_gaze(base.transformer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         step += 1
@@ -225,7 +258,7 @@ if __name__ == "__main__":
     parser.add_argument("work", type=Path)
     parser.add_argument("--minutes", type=float, default=35.0)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--kits", type=int, default=110)
     options = parser.parse_args()
     train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)
