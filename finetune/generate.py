@@ -89,7 +89,7 @@ def generate(
     latents = sample_latents(base, base.encode_prompt(request.prompt), request, progress)
     with decoding(base):
         audio = base.decode_latents(latents)[0]
-    return audio[:, : int(request.seconds * base.sample_rate)].cpu().numpy()
+    return audio[:, : round(request.seconds * base.sample_rate)].cpu().numpy()
 
 
 def check_request(request: Request) -> None:

@@ -46,7 +46,7 @@ def save_samples(
     with decoding(base), write_folder(folder) as part:
         asked = []
         for number, (request, sound) in enumerate(zip(requests, latents, strict=True), 1):
-            audio = base.decode_latents(sound)[0, :, : int(request.seconds * base.sample_rate)]
+            audio = base.decode_latents(sound)[0, :, : round(request.seconds * base.sample_rate)]
             write_audio(part / f"{number:02}.wav", audio.cpu().numpy(), base.sample_rate)
             asked.append({"file": f"{number:02}.wav", **asdict(request)})
         words = json.dumps(asked, indent=1, ensure_ascii=False) + "\n"

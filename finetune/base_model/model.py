@@ -72,7 +72,7 @@ class BaseModel:
         return math.ceil(samples / self.samples_per_latent)
 
     def seconds_to_frames(self, seconds: float) -> int:
-        return self.frames(int(seconds * self.sample_rate))
+        return self.frames(round(seconds * self.sample_rate))
 
     def release_encoders(self) -> None:
         """Drop autoencoder, text encoder and tokenizer: everything that is needed of them is cached."""

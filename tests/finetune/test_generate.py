@@ -58,7 +58,7 @@ def test_the_same_seed_is_the_same_sound_and_another_is_not(tiny_base: BaseModel
 
 def test_sound_has_the_length_asked_for(tiny_base: BaseModel) -> None:
     for seconds in (0.05, 0.3333, 1.0):
-        assert generate(tiny_base, Request("kick", seconds, 0, 1)).shape == (2, int(seconds * 44100))
+        assert generate(tiny_base, Request("kick", seconds, 0, 1)).shape == (2, round(seconds * 44100))
 
 
 @pytest.mark.parametrize(
