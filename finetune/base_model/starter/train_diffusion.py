@@ -236,6 +236,9 @@ def export(base: BaseModel, work: Path) -> None:
     base.text_encoder.half().save_pretrained(out / "text_encoder")
     base.tokenizer.save_pretrained(out / "tokenizer")
     AutoencoderSAME.from_pretrained(work / "vae").half().save_pretrained(out / "vae")
+    config = json.loads((out / "vae" / "config.json").read_text())
+    config.pop("_name_or_path", None)  # where WORK was is nobody's business
+    (out / "vae" / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     index = {
         "_class_name": "StableAudio3Pipeline",
         "vae": ["diffusers", "AutoencoderSAME"],
