@@ -58,11 +58,12 @@ def write_recipe(run: Path, recipe: Recipe) -> None:
 
 
 def located(recipe: Recipe) -> Recipe:
-    """The recipe with its folders as absolute paths."""
+    """The recipe with its folders as absolute paths; a base that is a name stays one."""
     model, start = recipe.base.model, recipe.adapter.init_from
+    is_folder = model != "starter" and Path(model).expanduser().is_dir()
     return replace(
         recipe,
-        base=replace(recipe.base, model=model if model == "starter" else _absolute(model)),
+        base=replace(recipe.base, model=_absolute(model) if is_folder else model),
         data=replace(recipe.data, dataset=_absolute(recipe.data.dataset)),
         adapter=replace(recipe.adapter, init_from=start and _absolute(start)),
         output=replace(recipe.output, root=_absolute(recipe.output.root)),

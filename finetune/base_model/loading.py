@@ -23,7 +23,7 @@ PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 def load_base(
     model: str, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> BaseModel:
-    """The base called `model`: `starter`, or a folder in diffusers' layout (model_index.json and one folder a part).
+    """The base called `model`: `starter`, or a folder in diffusers' layout (one folder a part).
 
     `dtype` is that of the transformer and the text encoder; the autoencoder and the duration embedder stay in
     float32. Raises WoodshedError when the folder is missing, incomplete or of another kind.
@@ -58,13 +58,13 @@ def find_base(model: str) -> Path:
     root = Path(model).expanduser()
     if not root.is_dir():
         raise WoodshedError(
-            f"base.model: there is no folder '{model}'. Name 'starter' or a folder with a Stable Audio 3 base "
-            "in diffusers' layout (it holds model_index.json)."
+            f"base.model: there is no folder '{model}', and bases are not fetched from the Hub. Name 'starter', or "
+            "the folder of a Stable Audio 3 base in diffusers' layout: base.model=FOLDER."
         )
     if (root / "model_config.json").exists():
         raise WoodshedError(
             f"base.model: '{model}' holds a base in Stability's own layout (model_config.json); this version of "
-            "Woodshed reads diffusers' layout (model_index.json and one folder for each part)."
+            "Woodshed reads diffusers' layout (one folder for each part)."
         )
     missing = [part for part in PARTS if not (root / part).is_dir()]
     if missing:

@@ -237,3 +237,9 @@ def test_the_saved_recipe_holds_from_anywhere(
     run = train(recipe).run
     written = OmegaConf.load(run / "recipe.yaml")
     assert written.data.dataset == str(dataset) and written.output.root == str(tmp_path / "runs")
+
+
+def test_a_base_that_is_only_a_name_is_named_as_it_was_written(recipe: Recipe) -> None:
+    recipe.base.model = "stabilityai/stable-audio-3-small-music-base"
+    with pytest.raises(WoodshedError, match=r"no folder 'stabilityai/stable-audio-3-small-music-base'"):
+        train(recipe)
