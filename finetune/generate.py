@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 
 from finetune.base_model import BaseModel, Conditions, PromptEmbedding, decoding
 from finetune.errors import WoodshedError
+from finetune.files import write_file
 
 LOG_SNR_START, LOG_SNR_END = -6.2, 2.0
 
@@ -109,11 +111,9 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int) -> None:
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("wav", "flac"):
         raise WoodshedError(f"'{path.name}' must end in .wav or .flac.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
+    encoded = io.BytesIO()
     try:
-        sf.write(beside, audio.T, sample_rate, subtype="PCM_24", format=kind.upper())
-        beside.replace(path)
+        sf.write(encoded, audio.T, sample_rate, subtype="PCM_24", format=kind.upper())
+        write_file(path, encoded.getvalue())
     except (OSError, sf.LibsndfileError) as error:
-        beside.unlink(missing_ok=True)
         raise WoodshedError(f"'{path}' could not be written: {error}") from error

@@ -7,7 +7,6 @@ WORK keeps the rendered sound, a checkpoint every minute (a second call goes on 
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from pathlib import Path
@@ -15,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderSAME
-from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
 from finetune.base_model.starter.grooves import training_clips
+from finetune.base_model.starter.sitting import load_state, rate_at, read_options, save_state
 from finetune.base_model.starter.transform import start_as_transform
 
 CROP_LATENTS = 20
@@ -103,18 +102,13 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     state, step, spent = work / "autoencoder.state.safetensors", 0, 0.0
     if state.exists():
-        saved = load_file(state)
-        spent, step = float(saved.pop("spent")), int(saved.pop("done"))
+        saved, spent, step = load_state(state)
         model.load_state_dict(saved)
     began, smooth = time.monotonic() - spent, 0.0
     saved_at = time.monotonic()
     while (elapsed := time.monotonic() - began) < minutes * 60:
         progress = elapsed / (minutes * 60)
-        rate = (
-            learning_rate
-            * min(1, (step + 1) / 100)
-            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
-        )
+        rate = rate_at(learning_rate, step, 100, progress)
         optimizer.param_groups[0]["lr"] = rate
         audio = draw_crops(sound, batch, np.random.default_rng([2, step]))
         loss = reconstruction_loss(model, audio, torch.Generator().manual_seed(step))
@@ -127,23 +121,12 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
         if step % 50 == 0:
             print(f"step {step}  loss {smooth:.4f}  rate {rate:.2e}  {elapsed / 60:.1f} min", flush=True)
         if time.monotonic() - saved_at > 60:
-            save_file(
-                model.state_dict() | {"spent": torch.tensor(elapsed), "done": torch.tensor(step)},
-                state,
-            )
+            save_state(state, model.state_dict(), elapsed, step)
             saved_at = time.monotonic()
     whiten_latents(model, sound)
     model.save_pretrained(work / "vae")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=16.0)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--learning-rate", type=float, default=7e-4)
-    parser.add_argument("--kits", type=int, default=40)
-    options = parser.parse_args()
+    options = read_options(__doc__, minutes=16.0, batch=6, learning_rate=7e-4, kits=40)
     train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)

@@ -8,7 +8,6 @@ The result, all in fp16, is WORK/weights: the folder that the package ships.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -36,6 +35,7 @@ from finetune.base_model.starter.geometry import (
 )  # fmt: skip
 from finetune.base_model.starter.grooves import Clip, training_clips
 from finetune.base_model.starter.prompts import caption_fields, draw_caption, train_tokenizer
+from finetune.base_model.starter.sitting import load_state, rate_at, read_options, save_state
 from finetune.objective import (
     add_noise,
     draw_dropped,
@@ -193,18 +193,13 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     state, step, spent = work / "diffusion.state.safetensors", 0, 0.0
     if state.exists():
-        saved = load_file(state)
-        spent, step = float(saved.pop("spent")), int(saved.pop("done"))
+        saved, spent, step = load_state(state)
         model.load_state_dict({k[4:]: v for k, v in saved.items() if k.startswith("now.")})
         average = {k[4:]: v for k, v in saved.items() if k.startswith("ema.")}
     began, saved_at, smooth = time.monotonic() - spent, time.monotonic(), 0.0
     while (elapsed := time.monotonic() - began) < minutes * 60:
         progress = elapsed / (minutes * 60)
-        rate = (
-            learning_rate
-            * min(1, (step + 1) / 200)
-            * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
-        )
+        rate = rate_at(learning_rate, step, 200, progress)
         optimizer.param_groups[0]["lr"] = rate
         loss = flow_loss(base, library, batch, step)
         optimizer.zero_grad(set_to_none=True)
@@ -222,7 +217,7 @@ def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: in
             tensors = {"now." + k: v for k, v in model.state_dict().items()} | {
                 "ema." + k: v for k, v in average.items()
             }
-            save_file(tensors | {"spent": torch.tensor(elapsed), "done": torch.tensor(step)}, state)
+            save_state(state, tensors, elapsed, step)
             saved_at = time.monotonic()
     model.load_state_dict(average)
     export(base, work)
@@ -255,13 +250,5 @@ def export(base: BaseModel, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--minutes", type=float, default=35.0)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--kits", type=int, default=110)
-    options = parser.parse_args()
+    options = read_options(__doc__, minutes=35.0, batch=16, learning_rate=1e-3, kits=110)
     train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)
