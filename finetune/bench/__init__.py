@@ -1,0 +1,1 @@
+"""What Woodshed says of itself, measured: each figure with its target, on this machine."""

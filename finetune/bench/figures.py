@@ -1,0 +1,76 @@
+"""Figures with their targets, and the parts of a benchmark that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number. `at_least` or `at_most` is its target; without either it is only stated."""
+
+    name: str
+    value: float
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def reached(self) -> bool | None:
+        """None where there is nothing to reach; a value that is not a number reaches nothing."""
+        if self.at_least is not None:
+            return bool(self.value >= self.at_least)
+        return None if self.at_most is None else bool(self.value <= self.at_most)
+
+    @property
+    def target(self) -> str:
+        """The target in words, such as `≥ 0.95`."""
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g} {self.unit}".rstrip()
+        return "" if self.at_most is None else f"≤ {self.at_most:g} {self.unit}".rstrip()
+
+    @property
+    def text(self) -> str:
+        """The value with as many digits as it deserves."""
+        digits = 0 if self.unit in ("%", "steps") and self.value == round(self.value) else 3
+        return f"{self.value:.{digits}f} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Sounds to hear side by side: name → (2, samples) audio, under a title."""
+
+    title: str
+    sounds: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of a benchmark found. `left_out` is why it could not be done, and then it holds nothing else.
+
+    `details` is plain data for bench.json; `notes` are sentences that say how the figures were made.
+    """
+
+    name: str
+    title: str
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    listening: list[Listening] = field(default_factory=list)
+    left_out: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the sounds."""
+        if self.left_out is not None:
+            return {"left_out": self.left_out}
+        figures = [
+            {
+                "name": figure.name, "value": figure.value if np.isfinite(figure.value) else None,
+                "unit": figure.unit, "target": figure.target or None, "reached": figure.reached,
+            }
+            for figure in self.figures
+        ]  # fmt: skip
+        return {"title": self.title, "figures": figures, "notes": self.notes, "details": self.details}
