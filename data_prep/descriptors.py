@@ -38,12 +38,12 @@ def describe(piece: np.ndarray, onsets: list[Onset], slicing: Slicing) -> dict[s
     facts = {
         "seconds": fact(round(seconds, 3), "measurement", 1.0),
         "kind": fact(_kind(len(strong), seconds, slicing), "measurement", 0.9),
-        **_brightness(piece),
+        **brightness(piece),
         **_loudness(piece),
-        **_width(piece),
+        **width(piece),
     }
     if facts["kind"]["value"] != "one-shot":
-        facts |= _density(len(onsets) / seconds) | _dynamics(piece, onsets)
+        facts |= density(len(onsets) / seconds) | dynamics(piece, onsets)
     return facts
 
 
@@ -93,7 +93,8 @@ def _kind(strong_hits: int, seconds: float, slicing: Slicing) -> str:
     return "take" if slicing is Slicing.whole and seconds > LONGEST_LOOP_SECONDS else "loop"
 
 
-def _density(hits_per_second: float) -> dict[str, Fact]:
+def density(hits_per_second: float) -> dict[str, Fact]:
+    """`sparse`, `dense`, or neither."""
     facts = {"hits_per_second": fact(round(hits_per_second, 2), "measurement", 0.9)}
     if hits_per_second < SPARSE_BELOW:
         facts["density"] = fact("sparse", "measurement", 0.8)
@@ -102,7 +103,7 @@ def _density(hits_per_second: float) -> dict[str, Fact]:
     return facts
 
 
-def _brightness(piece: np.ndarray) -> dict[str, Fact]:
+def brightness(piece: np.ndarray) -> dict[str, Fact]:
     """Centroid of the magnitude spectrum, averaged over time: loud parts count for more."""
     window = 2048
     padded = np.pad(piece, ((0, 0), (0, max(0, window - piece.shape[1]))))
@@ -133,7 +134,7 @@ def _loudness(piece: np.ndarray) -> dict[str, Fact]:
     return {"loudness_lufs": fact(round(loudness, 1), "measurement", 1.0)} if np.isfinite(loudness) else {}
 
 
-def _dynamics(piece: np.ndarray, onsets: list[Onset]) -> dict[str, Fact]:
+def dynamics(piece: np.ndarray, onsets: list[Onset]) -> dict[str, Fact]:
     """Spread (standard deviation) of the peak levels of the hits."""
     if len(onsets) < FEWEST_HITS_FOR_DYNAMICS:
         return {}
@@ -148,7 +149,7 @@ def _dynamics(piece: np.ndarray, onsets: list[Onset]) -> dict[str, Fact]:
     return facts
 
 
-def _width(piece: np.ndarray) -> dict[str, Fact]:
+def width(piece: np.ndarray) -> dict[str, Fact]:
     """Energy of the side beside that of the middle, in dB."""
     middle = float(np.mean((piece[0] + piece[1]) ** 2)) + 1e-12
     side = float(np.mean((piece[0] - piece[1]) ** 2)) + 1e-15

@@ -1,4 +1,4 @@
-"""Grooves, rooms and the clips that the starter base learns from: audio with the facts that its caption states."""
+"""The clips that the starter base learns from: audio with the facts that its caption states."""
 
 from __future__ import annotations
 
@@ -6,183 +6,130 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import fftconvolve
 
-from finetune.base_model.starter.drums import PIECES, SAMPLE_RATE, Audio, Kit
+from finetune.base_model.starter.drums import PIECES, SAMPLE_RATE, TAKES, Audio, Kit
+from finetune.base_model.starter.kits import IMPORTANT
+from finetune.base_model.starter.performance import Hit, mix_down, place, play
+from finetune.base_model.starter.styles import Groove, draw_fill, draw_groove
 
-Step = tuple[str, float, float]  # piece, position in beats from the bar line, velocity 0..1
-
-GRIDS = {"4/4": 16, "3/4": 12, "7/8": 14, "5/4": 20, "6/8": 12}  # sixteenths in a bar
-
-
-@dataclass(frozen=True)
-class Groove:
-    """A bar that repeats: who plays where, and with what feel. `swing` is the long eighth's share, .5 straight."""
-
-    metre: str
-    bpm: float
-    swing: float
-    bar: tuple[Step, ...]
-    fill: tuple[Step, ...]
-    jitter_seconds: float
-
-    @property
-    def beats(self) -> float:
-        """Quarter notes in a bar."""
-        return GRIDS[self.metre] / 4
+SHORTEST_SECONDS, LONGEST_SECONDS = 1.2, 12.0
+LOOPS, PHRASES = 18, 2
+FEWEST_BEATS = 6  # fewer do not make a pulse
+APART = round(0.03 * SAMPLE_RATE)
+"""Hits closer together than this are heard as one."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """`audio`: (2, samples) float32 at 44.1 kHz, peak at most 1; `facts` is what a caption may say of it."""
+    """`audio`: (2, samples) float32 at 44.1 kHz, peak at most 1; `facts`: what is true of it.
+
+    Facts are `kind`, `pieces` (most played first), `seconds`, `room`, `hits` (samples at which something is struck)
+    and, but for one-shots, `tempo`, `metre`, `swing` and `standard`.
+    """
 
     audio: np.ndarray
     facts: dict[str, object]
 
 
-def draw_groove(rng: np.random.Generator, metre: str | None = None, bpm: float | None = None) -> Groove:
-    """A plausible groove: backbeat or displaced, eighth or sixteenth time-keeping, ghost notes, a fill."""
-    metre = metre or str(rng.choice(list(GRIDS), p=[0.7, 0.08, 0.1, 0.05, 0.07]))
-    bpm = bpm or round(float(np.exp(rng.uniform(np.log(70), np.log(180)))))
-    swing = float(rng.choice([0.5, rng.uniform(0.56, 0.67)], p=[0.75, 0.25]))
-    steps = GRIDS[metre]
-    bar = _timekeeping(rng, steps) + _backbeat(rng, steps, metre) + _decoration(rng, steps)
-    return Groove(metre, bpm, swing, tuple(bar), tuple(_fill(rng, steps)), float(rng.uniform(0.001, 0.007)))
+def one_shot(kit: Kit, piece: str, velocity: float, rng: np.random.Generator) -> Clip:
+    """A single hit with its tail, 0.5 to 2.5 s, cymbals to 3.5 s."""
+    hit = kit.strike(piece, velocity, int(rng.integers(TAKES)))
+    longest = 3.5 if "cymbal" in piece else 2.5
+    ring = len(hit) / SAMPLE_RATE + 0.6 * kit.room.seconds
+    seconds = float(np.clip(ring * rng.uniform(0.8, 1.3), 0.5, longest))
+    out = np.zeros((2, int(seconds * SAMPLE_RATE)), np.float32)
+    start = int(rng.uniform(0, 0.006) * SAMPLE_RATE)
+    place(out, hit, start, kit.pan(piece) * (rng.random() < 0.5))
+    audio = _fade_out(kit.room.add(out), 0.02)
+    return _clip(kit, audio, [(piece, start, velocity)], {"kind": "one-shot"}, rng)
 
 
-def _timekeeping(rng: np.random.Generator, steps: int) -> list[Step]:
-    piece = str(rng.choice(["closed hi-hat", "ride cymbal", "shaker", "none"], p=[0.62, 0.16, 0.1, 0.12]))
-    every = int(rng.choice([1, 2, 4], p=[0.25, 0.6, 0.15]))
-    if piece == "none":
-        return []
-    accents = rng.uniform(0.25, 0.45), rng.uniform(0.4, 0.7)
-    kept = [(piece, s / 4, accents[s % 4 == 0]) for s in range(0, steps, every) if rng.random() < 0.96]
-    if piece == "closed hi-hat" and rng.random() < 0.4:
-        kept = [*kept[:-1], ("open hi-hat", kept[-1][1], 0.5)]
-    return kept
+def loop(kit: Kit, groove: Groove, rng: np.random.Generator) -> Clip:
+    """Whole bars from the downbeat, 1 to 8 of them and 1.2 to 12 s, exact to the sample."""
+    bars = _draw_bars(groove, rng)
+    length = round(bars * groove.bar_seconds * SAMPLE_RATE)
+    hits = [hit for hit in play(groove, bars, rng) if hit[1] < length]
+    audio = mix_down(kit, hits, length, rng, fold=bool(rng.random() < 0.5))
+    return _clip(kit, audio, hits, {"kind": "loop"} | _music(groove), rng)
 
 
-def _backbeat(rng: np.random.Generator, steps: int, metre: str) -> list[Step]:
-    low, high = [("kick", "snare"), ("kick", "clap"), ("conga", "bongo"), ("floor tom", "cowbell")][
-        int(rng.choice(4, p=[0.7, 0.08, 0.14, 0.08]))
-    ]
-    kicks = {0} | {s for s in range(2, steps, 2) if rng.random() < 0.22}
-    back = {4, 12} if metre == "4/4" else {s for s in (4, 10, 16) if s < steps}
-    if rng.random() < 0.2:
-        back = {(s + int(rng.choice([-1, 2]))) % steps for s in back}
-    steps_low = [(low, s / 4, float(rng.uniform(0.75, 1.0))) for s in sorted(kicks - back)]
-    return steps_low + [(high, s / 4, float(rng.uniform(0.7, 0.95))) for s in sorted(back)]
-
-
-def _decoration(rng: np.random.Generator, steps: int) -> list[Step]:
-    piece, chance = [("snare", 0.15), ("conga", 0.2), ("cowbell", 0.1), ("high tom", 0.06)][
-        int(rng.integers(4))
-    ]
-    if rng.random() < 0.45:
-        return []
-    return [
-        (piece, s / 4, float(rng.uniform(0.12, 0.35))) for s in range(1, steps, 2) if rng.random() < chance
-    ]
-
-
-def _fill(rng: np.random.Generator, steps: int) -> list[Step]:
-    toms = ["snare", "high tom", "mid tom", "floor tom"]
-    start = steps - int(rng.choice([4, 6, 8]))
-    return [
-        (toms[min(3, (s - start) // 2)], s / 4, float(rng.uniform(0.5, 0.9))) for s in range(start, steps)
-    ]
-
-
-def perform(kit: Kit, groove: Groove, bars: int, rng: np.random.Generator, fills: bool = True) -> Audio:
-    """`bars` bars of the groove as (2, samples) audio, cut exactly at the last bar line, tails folded out."""
-    beat_seconds = 60 / groove.bpm
-    length = round(bars * groove.beats * beat_seconds * SAMPLE_RATE)
-    out = np.zeros((2, length + 3 * SAMPLE_RATE))
+def phrase(kit: Kit, groove: Groove, rng: np.random.Generator) -> Clip:
+    """A short solo with silence before and after it."""
+    before, bars = rng.uniform(0.03, 0.4), 1 if groove.bar_seconds > 2 or rng.random() < 0.5 else 2
+    hits: list[Hit] = []
     for bar in range(bars):
-        with_fill = fills and bars > 1 and bar == bars - 1 and rng.random() < 0.4
-        cut = min((step[1] for step in groove.fill), default=0.0) if with_fill else groove.beats
-        steps = [s for s in groove.bar if s[1] < cut] + (list(groove.fill) if with_fill else [])
-        for piece, beat, velocity in steps:
-            at = (bar * groove.beats + _swung(beat, groove.swing)) * beat_seconds
-            at = max(0.0, at + float(rng.normal(0, groove.jitter_seconds)))
-            place(out, kit, piece, at, float(np.clip(velocity * rng.uniform(0.85, 1.1), 0.05, 1)), rng)
-    return add_room(out[:, :length], kit)
+        solo = draw_fill(rng, groove.metre, kit.pieces) + draw_fill(rng, groove.metre, kit.pieces)
+        for piece, beat, velocity in sorted(set(solo), key=lambda step: step[1]):
+            seconds = before + bar * groove.bar_seconds + groove.seconds_at(beat)
+            seconds += abs(float(rng.normal(0, groove.jitter_seconds)))
+            hits.append((piece, round(seconds * SAMPLE_RATE), velocity))
+    quiet = hits[0][1] - round(before * SAMPLE_RATE)
+    hits = [(piece, sample - quiet, velocity) for piece, sample, velocity in sorted(hits, key=lambda h: h[1])]
+    ending = before + rng.uniform(0.4, 1.2)
+    length = min(int(LONGEST_SECONDS * SAMPLE_RATE), hits[-1][1] + int(ending * SAMPLE_RATE))
+    audio = _fade_out(mix_down(kit, hits, length, rng, fold=False), 0.05)
+    return _clip(kit, audio, hits, {"kind": "phrase"} | _music(groove), rng)
 
 
-def _swung(beat: float, swing: float) -> float:
-    """Delay the off-beat sixteenths so that the first of each pair lasts `swing` of it."""
-    pair, rest = divmod(beat, 0.5)
-    return pair * 0.5 + (swing * 0.5 if rest == 0.25 else rest)
-
-
-def place(
-    out: Audio, kit: Kit, piece: str, seconds: float, velocity: float, rng: np.random.Generator
-) -> None:
-    """Mix one hit into (2, samples) `out` at `seconds`, with the kit's stereo place (constant power)."""
-    hit = kit.strike(piece, velocity, int(rng.integers(4)))
-    start = round(seconds * SAMPLE_RATE)
-    hit = hit[: max(0, out.shape[1] - start)]
-    angle = (kit.pan(piece) + 1) * np.pi / 4
-    out[0, start : start + len(hit)] += hit * np.cos(angle) * np.sqrt(2)
-    out[1, start : start + len(hit)] += hit * np.sin(angle) * np.sqrt(2)
-
-
-def add_room(dry: Audio, kit: Kit) -> Audio:
-    """Convolve with a decaying-noise room of the kit's size; two different ears."""
-    wet, decay = kit.numbers["room_wet"], kit.numbers["room_seconds"]
-    if wet < 0.03:
-        return dry
-    rng = np.random.default_rng([kit.seed, 41])
-    t = np.arange(int(decay * SAMPLE_RATE)) / SAMPLE_RATE
-    response = rng.standard_normal((2, len(t))) * np.exp(-6.9 * t / decay) / np.sqrt(len(t) / 6)
-    echo = np.stack([fftconvolve(dry[ear], response[ear])[: dry.shape[1]] for ear in range(2)])
-    return dry + wet * echo
-
-
-def _level(audio: Audio, rng: np.random.Generator) -> np.ndarray:
-    peak = np.abs(audio).max() + 1e-9
-    audible = audio / peak * 10 ** (-rng.uniform(1, 6) / 20)
-    return (audible + rng.standard_normal(audio.shape) * 10 ** (-rng.uniform(66, 86) / 20)).astype(np.float32)
-
-
-def one_shot(kit: Kit, piece: str, rng: np.random.Generator) -> Clip:
-    """A single hit with its tail, 0.5 to 2.5 s."""
-    velocity = float(rng.uniform(0.3, 1.0))
-    hit = kit.strike(piece, velocity, int(rng.integers(1000)))
-    seconds = float(np.clip(len(hit) / SAMPLE_RATE + kit.numbers["room_seconds"] * 0.5, 0.5, 2.5))
-    out = np.zeros((2, int(seconds * SAMPLE_RATE)))
-    place(out, kit, piece, 0.004, velocity, rng)
-    facts = {"kind": "one-shot", "pieces": [piece], "seconds": seconds}
-    return Clip(_level(add_room(out, kit), rng), facts | _character(kit))
-
-
-def loop(kit: Kit, groove: Groove, rng: np.random.Generator, longest_seconds: float = 12.0) -> Clip:
-    """One to eight whole bars, as many as fit a length drawn between 2 s and `longest_seconds`."""
-    bar_seconds = groove.beats * 60 / groove.bpm
-    wanted = rng.uniform(2, min(8.0, longest_seconds)) if rng.random() < 0.85 else longest_seconds
-    bars = int(np.clip(round(wanted / bar_seconds), 1, max(1, longest_seconds // bar_seconds)))
-    audio = perform(kit, groove, bars, rng)
-    pieces = sorted({step[0] for step in groove.bar}, key=PIECES.index)
-    facts = {
-        "kind": "loop", "pieces": pieces, "bpm": groove.bpm, "metre": groove.metre, "swing": groove.swing,
-        "seconds": audio.shape[1] / SAMPLE_RATE, "hits_per_second": len(groove.bar) / bar_seconds,
-    }  # fmt: skip
-    return Clip(_level(audio, rng), facts | _character(kit))
-
-
-def _character(kit: Kit) -> dict[str, object]:
-    return {
-        "room": kit.numbers["room_wet"] * kit.numbers["room_seconds"],
-        "hat_low_hz": kit.numbers["hat_low_hz"],
-    }
+def kit_clips(seed: int, number: int) -> Iterator[Clip]:
+    """The clips of kit `number`: every piece once, the important ones also soft, loops and phrases."""
+    rng = np.random.default_rng([seed, number])
+    kit = Kit(int(rng.integers(2**31)))
+    for piece in kit.pieces:
+        yield one_shot(kit, piece, float(rng.uniform(0.7, 1.0)), rng)
+        if piece in IMPORTANT:
+            yield one_shot(kit, piece, float(rng.uniform(0.2, 0.7)), rng)
+    for _ in range(LOOPS):
+        yield loop(kit, draw_groove(rng, kit.pieces), rng)
+    for _ in range(PHRASES):
+        yield phrase(kit, draw_groove(rng, kit.pieces), rng)
 
 
 def training_clips(seed: int, kits: int) -> Iterator[Clip]:
-    """The whole training sound: for each kit every piece once and as many loops. Deterministic by seed."""
+    """The whole training sound, kit after kit. Deterministic by seed; kits can be rendered in any order."""
     for number in range(kits):
-        rng = np.random.default_rng([seed, number])
-        kit = Kit(int(rng.integers(2**31)))
-        for piece in PIECES:
-            yield one_shot(kit, piece, rng)
-        for _ in range(len(PIECES)):
-            yield loop(kit, draw_groove(rng), rng)
+        yield from kit_clips(seed, number)
+
+
+def _draw_bars(groove: Groove, rng: np.random.Generator) -> int:
+    """Mostly 1, 2, 4 or 8 bars that last about as long as is wished for, often 3 to 6 s."""
+    wished = float(np.exp(rng.normal(np.log(4.0), 0.5)))
+    able = [n for n in range(1, 9) if SHORTEST_SECONDS <= n * groove.bar_seconds <= LONGEST_SECONDS]
+    able = [n for n in able if n * groove.beats >= FEWEST_BEATS] or able[-1:]
+    usual = [n for n in able if n in (1, 2, 4, 8)] or able
+    choice = usual if rng.random() < 0.85 else able
+    return min(choice, key=lambda n: abs(np.log(n * groove.bar_seconds / wished)))
+
+
+def _clip(
+    kit: Kit, audio: Audio, hits: list[Hit], facts: dict[str, object], rng: np.random.Generator
+) -> Clip:
+    """Level the audio and add the noise floor of a recording, and note who played and when."""
+    peak = np.abs(audio).max() + 1e-9
+    audible = audio * np.float32(10 ** (-rng.uniform(0.5, 6) / 20) / peak)
+    floor = np.float32(10 ** (-rng.uniform(66, 86) / 20))
+    channels = 1 if np.array_equal(audio[0], audio[1]) else 2  # what is mono was recorded with one microphone
+    audible += floor * rng.standard_normal((channels, audio.shape[1]), dtype=np.float32)
+    count = {piece: sum(hit[0] == piece for hit in hits) for piece in PIECES}
+    struck = np.array([hit[1] for hit in hits])
+    first = np.r_[True, np.diff(struck) >= APART]
+    known = {
+        "pieces": sorted((p for p in PIECES if count[p]), key=lambda p: -count[p]),
+        "seconds": audio.shape[1] / SAMPLE_RATE, "room": kit.room.word, "hits": struck[first].tolist(),
+    }  # fmt: skip
+    return Clip(np.clip(audible, -1, 1), facts | known)
+
+
+def _music(groove: Groove) -> dict[str, object]:
+    return {
+        "tempo": groove.bpm,
+        "metre": groove.metre,
+        "swing": groove.swing,
+        "standard": groove.standard,
+    }
+
+
+def _fade_out(audio: Audio, seconds: float) -> Audio:
+    fade = int(seconds * SAMPLE_RATE)
+    audio[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return audio

@@ -11,7 +11,8 @@ import numpy as np
 import soundfile as sf
 
 from finetune.base_model.starter.drums import SAMPLE_RATE, Kit
-from finetune.base_model.starter.grooves import Groove, perform
+from finetune.base_model.starter.performance import mix_down, play
+from finetune.base_model.starter.styles import Groove
 
 TEMPOS = (84, 96, 104, 112, 92, 100)
 SWING = 0.64
@@ -24,7 +25,9 @@ def write_library(folder: Path, takes: int = len(TEMPOS), seed: int = 7) -> list
     kit, paths = Kit(seed, strange=True), []
     for number, bpm in enumerate(TEMPOS[:takes], start=1):
         rng = np.random.default_rng([seed, number])
-        take = perform(kit, _feel(bpm, rng), BARS, rng)
+        groove = _feel(bpm, rng)
+        length = round((BARS * groove.bar_seconds + 1.0) * SAMPLE_RATE)
+        take = mix_down(kit, play(groove, BARS, rng), length, rng, fold=False)
         lead_in = np.zeros((2, int(rng.uniform(0.2, 0.9) * SAMPLE_RATE)))
         tail = np.zeros((2, SAMPLE_RATE // 2))
         sound = np.concatenate([lead_in, take, tail], axis=1)
@@ -42,4 +45,4 @@ def _feel(bpm: int, rng: np.random.Generator) -> Groove:
     bells = [("cowbell", beat + 0.5, 0.4) for beat in range(4) if rng.random() < 0.7]
     fill = [(piece, 2 + i / 4, 0.8) for i, piece in enumerate(["high tom", "high tom", "mid tom", "mid tom"])]
     fill += [("floor tom", 3 + i / 4, 0.85) for i in range(4)]
-    return Groove("4/4", bpm, SWING, (*hats, *kicks, *snares, *bells), tuple(fill), 0.004)
+    return Groove("4/4", bpm, SWING, 0.5, (*hats, *kicks, *snares, *bells), tuple(fill), 0.004)
