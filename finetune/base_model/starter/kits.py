@@ -24,18 +24,18 @@ IMPORTANT = (*DRUMS, "crash cymbal", "conga", "bongo", "tabla")
 """Pieces that a kit's one-shots hold twice."""
 
 ACOUSTIC: Ranges = {
-    "kick_hz": (42, 78), "kick_decay": (0.05, 0.2), "kick_drop": (0.2, 2.5), "kick_drop_seconds": (0.006, 0.03),
+    "kick_hz": (40, 72), "kick_decay": (0.05, 0.2), "kick_drop": (0.2, 2.5), "kick_drop_seconds": (0.006, 0.03),
     "kick_damping": (0.9, 2.2), "kick_beating": (0.05, 0.6), "kick_shape": (0.9, 1.2),
-    "kick_click_db": (-32, -15), "kick_thump_db": (-22, -8),
+    "kick_click_db": (-38, -17), "kick_thump_db": (-22, -8),
     "snare_hz": (150, 250), "shell_decay": (0.025, 0.1), "snare_decay": (0.05, 0.16), "wires_db": (-8, 7),
     "wires_low_hz": (1000, 2600), "wires_high_hz": (3000, 7300), "snare_drop": (0.05, 0.4),
     "crack_db": (-16, -4), "snare_ring": (0.7, 1.6),
     "metal_hz": (280, 560), "hat_low_hz": (3200, 7000), "hat_noise_db": (-9, 9), "hat_fm_db": (-24, -6),
-    "hat_body_db": (-26, -8), "closed_decay": (0.018, 0.065), "open_decay": (0.16, 0.5), "squares": (0.0, 0.0),
-    "tom_hz": (64, 105), "tom_mid": (1.22, 1.42), "tom_high": (1.6, 2.2), "tom_decay": (0.11, 0.3),
-    "tom_drop": (0.05, 0.4), "tom_beating": (0.02, 0.3), "tom_damping": (0.8, 1.7), "tom_stick_db": (-21, -11),
+    "hat_body_db": (-22, -6), "closed_decay": (0.018, 0.065), "open_decay": (0.16, 0.5), "squares": (0.0, 0.0),
+    "tom_hz": (72, 112), "tom_mid": (1.28, 1.5), "tom_high": (1.75, 2.4), "tom_decay": (0.11, 0.3),
+    "tom_drop": (0.05, 0.4), "tom_beating": (0.02, 0.3), "tom_damping": (0.45, 1.1), "tom_stick_db": (-21, -11),
     "buzz_db": (-46, -27),
-    "crash_decay": (0.5, 1.3), "crash_low_hz": (350, 900), "crash_noise_db": (-8, 5),
+    "crash_decay": (0.5, 1.3), "crash_low_hz": (250, 800), "crash_noise_db": (-8, 5),
     "ride_decay": (0.35, 1.0), "ride_ping_db": (-3, 8), "ride_hz": (2400, 5200),
     "hand_hz": (160, 265), "hand_decay": (0.07, 0.2), "bongo_ratio": (1.7, 2.3), "slap_db": (-24, -8),
     "tabla_hz": (260, 420), "bayan_hz": (75, 130), "tabla_decay": (0.08, 0.4),
@@ -58,10 +58,10 @@ ELECTRONIC: Ranges = ACOUSTIC | {
 }  # fmt: skip
 RANGES: dict[str, Ranges] = {"acoustic": ACOUSTIC, "electronic": ELECTRONIC, "hand percussion": ACOUSTIC}
 STRANGE: Ranges = ACOUSTIC | {
-    "kick_hz": (86, 98), "kick_decay": (0.4, 0.48), "kick_drop": (0.05, 0.1),
+    "kick_hz": (84, 96), "kick_decay": (0.4, 0.48), "kick_drop": (0.05, 0.1),
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
     "metal_hz": (760, 900), "hat_low_hz": (2300, 3200), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
-    "tom_hz": (125, 150), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
+    "tom_hz": (135, 160), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
     "bell_decay": (0.2, 0.26), "drive": (3.2, 4.2),
 }  # fmt: skip
 """A kit that the starter base never heard: what is moved lies outside the ranges of every type."""

@@ -41,7 +41,7 @@ def kick(k: Numbers, rng: np.random.Generator, velocity: float) -> Audio:
     thump = _burst(rng, 90, 350, 0.02)
     click_db = k["kick_click_db"] - 10 * (1 - velocity)
     parts = [at_energy(body, 0), at_energy(beater, click_db), at_energy(thump, k["kick_thump_db"])]
-    return mix([*parts, at_energy(_wires(k, rng, velocity), k["buzz_db"])])
+    return mix([*parts, at_energy(_wires(k, rng, velocity), k["buzz_db"] - 8)])
 
 
 def _wires(k: Numbers, rng: np.random.Generator, velocity: float) -> Audio:
@@ -93,7 +93,7 @@ def _metal(
     sheet = partials(hz, rings, levels, rng.uniform(0, 6, 56), seconds)
     envelope = decay(seconds, time_constant)
     ringing = frequency_modulation(k["metal_hz"] * 9.2, k["metal_hz"] * 6.13, 3.0, seconds) * envelope
-    hiss = noise(rng, seconds, low_hz, 12500, 2) * (
+    hiss = noise(rng, seconds, low_hz, 11500, 2) * (
         0.7 * decay(seconds, time_constant * 0.6) + 0.3 * envelope
     )
     parts = [at_energy(sheet, 0), at_energy(ringing, k["hat_fm_db"]), at_energy(hiss, k["hat_noise_db"])]
@@ -137,13 +137,13 @@ def _cymbal(
     rings = time_constant * (hz / 3000) ** -0.4 * fixed.uniform(0.5, 1.3, 110)
     spread = rng.uniform(0.6, 1.0, 110)
     levels = (
-        spread * np.minimum(hz / 3000, 1.0) ** 1.2 * np.minimum(1, 7000 / hz) * fixed.uniform(0.1, 1.0, 110)
+        spread * np.minimum(hz / 3000, 1.0) ** 0.9 * np.minimum(1, 7000 / hz) * fixed.uniform(0.1, 1.0, 110)
     )
     bronze = partials(hz, rings, levels, rng.uniform(0, 6, 110), seconds)
     swell = 1 - np.exp(-times(seconds) / np.float32(bloom_seconds))
     low = noise(rng, seconds, 1800, 5500, 1) * decay(seconds, time_constant * 0.7)
     high = noise(rng, seconds, 5500, 11000, 2) * decay(seconds, time_constant * 0.35)
-    hiss = swell * (low + 1.4 * high)
+    hiss = swell * (low + 1.1 * high)
     return mix([at_energy(bronze, 0), at_energy(hiss, noise_db)])
 
 
