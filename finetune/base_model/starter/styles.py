@@ -66,6 +66,8 @@ def draw_groove(
     if not standard:
         plain = (_free_hands if hand else _free_kit)(rng, metre, bpm)
     swing, swung_beats = _draw_swing(rng, metre, bpm)
+    if swung_beats == 1.0:  # a shuffle leans on the beat, or its triplets would be heard as the pulse
+        plain = [(piece, step, level * (1.0 if step % 4 == 0 else 0.55)) for piece, step, level in plain]
     bar = _unique([(piece, step / 4, level) for piece, step, level in plain if piece in pieces])
     jitter = float(rng.uniform(0.0005, 0.006))
     return Groove(metre, bpm, swing, swung_beats, bar, draw_fill(rng, metre, pieces), jitter, standard)
@@ -90,10 +92,10 @@ def draw_fill(rng: np.random.Generator, metre: str, pieces: tuple[str, ...]) -> 
 
 def _draw_swing(rng: np.random.Generator, metre: str, bpm: float) -> tuple[float, float]:
     """Three of four are straight; fast ones swing eighths, slow ones sixteenths."""
-    if metre == "6/8" or rng.random() < 0.78:
+    if metre == "6/8" or rng.random() < 0.8:
         return 0.5, 0.5
     eighths = bpm > 105 or (bpm > 75 and rng.random() < 0.5)
-    amount = float(rng.uniform(0.56, 0.67))
+    amount = float(rng.triangular(0.56, 0.6, 0.67))
     return round(amount, 3), 1.0 if eighths and metre in ("4/4", "3/4", "5/4") else 0.5
 
 
