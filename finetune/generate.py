@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def guide(
     x: torch.Tensor, t: float, asked: torch.Tensor, free: torch.Tensor, guidance: float
 ) -> torch.Tensor:
     """Adaptive projected guidance (Sadat et al. 2024), as Stability samples: only the part of the difference between
-    the asked and the free prediction that is orthogonal to the asked sound is amplified. All (1, channels, frames).
+    the asked and the free prediction that is orthogonal to the asked sound is amplified. All (batch, channels, frames).
     """
     sound, other = x - t * asked, x - t * free
     difference = sound - other
@@ -55,7 +55,6 @@ def guide(
     return (x - (sound + (guidance - 1) * (difference - along))) / t
 
 
-@torch.no_grad()
 def sample_latents(
     base: BaseModel,
     prompt: PromptEmbedding,
@@ -63,21 +62,37 @@ def sample_latents(
     progress: Callable[[int], None] = lambda step: None,
 ) -> torch.Tensor:
     """(1, channels, frames) float32 latents by Euler steps. The noise depends on the seed and the length alone."""
-    frames = base.seconds_to_frames(request.seconds)
-    generator = torch.Generator().manual_seed(request.seed)
-    noise = torch.randn(1, base.latent_channels, frames, generator=generator)
+    return sample_batch(base, [prompt], [request], progress)
+
+
+@torch.no_grad()
+def sample_batch(
+    base: BaseModel,
+    prompts: Sequence[PromptEmbedding],
+    requests: Sequence[Request],
+    progress: Callable[[int], None] = lambda step: None,
+) -> torch.Tensor:
+    """(requests, channels, frames) float32 latents, each as `sample_latents` would make it.
+
+    ValueError where the requests differ in anything but prompt and seed.
+    """
+    first, many = requests[0], len(requests)
+    if any(replace(request, prompt=first.prompt, seed=first.seed) != first for request in requests):
+        raise ValueError("Requests of one batch have the same length, steps and guidance.")
+    shape = base.latent_channels, base.seconds_to_frames(first.seconds)
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(each.seed)) for each in requests]
     dtype = base.transformer.proj_in.weight.dtype
-    x = noise.to(base.device)
-    guided = request.guidance != 1
-    seconds = torch.full((1 + guided,), float(request.seconds_total or request.seconds))
-    conditions = Conditions([prompt] * (1 + guided), seconds, torch.tensor([False, True][: 1 + guided]))
-    times = schedule(request.steps)
+    x = torch.stack(noise).to(base.device)
+    passes = 2 if first.guidance != 1 else 1  # the asked sounds, then the same without a prompt
+    seconds = torch.full((passes * many,), float(first.seconds_total or first.seconds))
+    dropped = torch.arange(passes * many) >= many
+    conditions = Conditions(list(prompts) * passes, seconds, dropped)
+    times = schedule(first.steps)
     for step, (now, then) in enumerate(zip(times[:-1].tolist(), times[1:].tolist(), strict=True)):
-        doubled = x.expand(1 + guided, -1, -1).to(dtype)
-        predicted = base.velocity(
-            doubled, torch.full((1 + guided,), now, device=x.device), conditions
-        ).float()
-        velocity = guide(x, now, predicted[:1], predicted[1:], request.guidance) if guided else predicted
+        t = torch.full((passes * many,), now, device=x.device)
+        predicted = base.velocity(x.repeat(passes, 1, 1).to(dtype), t, conditions).float()
+        asked, free = predicted[:many], predicted[-many:]
+        velocity = guide(x, now, asked, free, first.guidance) if passes == 2 else asked
         x = x + (then - now) * velocity
         progress(step + 1)
     return x
@@ -87,11 +102,20 @@ def generate(
     base: BaseModel, request: Request, progress: Callable[[int], None] = lambda step: None
 ) -> np.ndarray:
     """(2, samples) float32 audio of exactly `request.seconds`. Raises WoodshedError for an impossible request."""
-    check_request(request)
-    latents = sample_latents(base, base.encode_prompt(request.prompt), request, progress)
+    return generate_batch(base, [request], progress)[0]
+
+
+def generate_batch(
+    base: BaseModel, requests: Sequence[Request], progress: Callable[[int], None] = lambda step: None
+) -> list[np.ndarray]:
+    """The sound of each request, as `generate` would make it; they may differ in prompt and seed alone."""
+    for request in requests:
+        check_request(request)
+    prompts = [base.encode_prompt(request.prompt) for request in requests]
+    latents = sample_batch(base, prompts, requests, progress)
+    samples = round(requests[0].seconds * base.sample_rate)
     with decoding(base):
-        audio = base.decode_latents(latents)[0]
-    return audio[:, : round(request.seconds * base.sample_rate)].cpu().numpy()
+        return [base.decode_latents(sound[None])[0, :, :samples].cpu().numpy() for sound in latents]
 
 
 def check_request(request: Request) -> None:

@@ -12,7 +12,16 @@ import torch
 
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
-from finetune.generate import Request, check_request, generate, guide, sample_latents, schedule, write_audio
+from finetune.generate import (
+    Request,
+    check_request,
+    generate,
+    generate_batch,
+    guide,
+    sample_latents,
+    schedule,
+    write_audio,
+)
 
 
 def test_schedule_is_even_in_log_snr_between_its_ends() -> None:
@@ -54,6 +63,19 @@ def test_the_same_seed_is_the_same_sound_and_another_is_not(tiny_base: BaseModel
     draws = [sample_latents(tiny_base, prompt, Request("kick snare", 0.4, seed, 3)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_a_batch_is_the_same_sounds_as_one_by_one(tiny_base: BaseModel) -> None:
+    requests = [Request("kick", 0.3, 1, 3), Request("snare dry", 0.3, 2, 3), Request("kick", 0.3, 2, 3)]
+    together = generate_batch(tiny_base, requests)
+    for request, sound in zip(requests, together, strict=True):
+        np.testing.assert_allclose(sound, generate(tiny_base, request), atol=1e-4)
+    assert not np.allclose(together[1], together[2], atol=1e-3)
+
+
+def test_a_batch_of_unlike_requests_is_refused(tiny_base: BaseModel) -> None:
+    with pytest.raises(ValueError, match="same length"):
+        generate_batch(tiny_base, [Request("kick", 0.3), Request("kick", 0.4)])
 
 
 def test_sound_has_the_length_asked_for(tiny_base: BaseModel) -> None:
