@@ -32,8 +32,8 @@ ACOUSTIC: Ranges = {
     "crack_db": (-16, -4), "snare_ring": (0.7, 1.6),
     "metal_hz": (280, 560), "hat_low_hz": (3200, 7000), "hat_noise_db": (-9, 9), "hat_fm_db": (-24, -6),
     "hat_body_db": (-22, -6), "closed_decay": (0.018, 0.065), "open_decay": (0.16, 0.5), "squares": (0.0, 0.0),
-    "tom_hz": (72, 112), "tom_mid": (1.28, 1.5), "tom_high": (1.75, 2.4), "tom_decay": (0.11, 0.3),
-    "tom_drop": (0.05, 0.4), "tom_beating": (0.02, 0.3), "tom_damping": (0.45, 1.1), "tom_stick_db": (-21, -11),
+    "tom_hz": (84, 124), "tom_mid": (1.25, 1.45), "tom_high": (1.65, 2.2), "tom_decay": (0.13, 0.32),
+    "tom_drop": (0.05, 0.4), "tom_beating": (0.02, 0.3), "tom_damping": (0.4, 1.0), "tom_stick_db": (-21, -11),
     "buzz_db": (-46, -27),
     "crash_decay": (0.5, 1.3), "crash_low_hz": (250, 800), "crash_noise_db": (-8, 5),
     "ride_decay": (0.35, 1.0), "ride_ping_db": (-3, 8), "ride_hz": (2400, 5200),
@@ -61,7 +61,7 @@ STRANGE: Ranges = ACOUSTIC | {
     "kick_hz": (84, 96), "kick_decay": (0.4, 0.48), "kick_drop": (0.05, 0.1),
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
     "metal_hz": (760, 900), "hat_low_hz": (2300, 3200), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
-    "tom_hz": (135, 160), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
+    "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
     "bell_decay": (0.2, 0.26), "drive": (3.2, 4.2),
 }  # fmt: skip
 """A kit that the starter base never heard: what is moved lies outside the ranges of every type."""
