@@ -59,7 +59,7 @@ def phrase(kit: Kit, groove: Groove, rng: np.random.Generator) -> Clip:
     hits: list[Hit] = []
     for bar in range(bars):
         solo = draw_fill(rng, groove.metre, kit.pieces) + draw_fill(rng, groove.metre, kit.pieces)
-        for piece, beat, velocity in sorted(set(solo), key=lambda step: step[1]):
+        for piece, beat, velocity in sorted(set(solo), key=lambda step: (step[1], step)):
             seconds = before + bar * groove.bar_seconds + groove.seconds_at(beat)
             seconds += abs(float(rng.normal(0, groove.jitter_seconds)))
             hits.append((piece, round(seconds * SAMPLE_RATE), velocity))

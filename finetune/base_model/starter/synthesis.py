@@ -7,7 +7,7 @@ frequency modulation (Chowning 1973).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ MEMBRANE_MODES = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.5])
 BLOCK = 256
 
 Audio = NDArray[np.float32]
+Numbers = dict[str, float]
+Voice = Callable[[Numbers, np.random.Generator, float], Audio]
+"""The kit's numbers, what varies from hit to hit, and the velocity of the layer (0 to 1)."""
 
 
 def times(seconds: float) -> Audio:
@@ -107,3 +110,9 @@ def mix(parts: Sequence[Audio]) -> Audio:
     for part in parts:
         out[: len(part)] += part
     return out
+
+
+def burst(rng: np.random.Generator, low_hz: float, high_hz: float, time_constant: float) -> Audio:
+    """A short noise: a stick, a beater, a hand."""
+    seconds = time_constant * 7
+    return noise(rng, seconds, low_hz, high_hz, 1) * decay(seconds, time_constant)
