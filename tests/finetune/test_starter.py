@@ -13,7 +13,6 @@ from finetune.base_model.starter.drums import PIECES, RANGES, STRANGE_RANGES, Ki
 from finetune.base_model.starter.grooves import GRIDS, draw_groove, loop, one_shot, training_clips
 from finetune.base_model.starter.library import TEMPOS, write_library
 from finetune.base_model.starter.prompts import caption_fields, draw_caption
-from finetune.base_model.starter.sitting import load_state, rate_at, save_state
 from finetune.generate import Request, generate
 
 
@@ -126,13 +125,3 @@ def test_hits_begin_loud_and_die_away(starter: BaseModel) -> None:
             quarter = sound.shape[1] // 4
             early, late = (part.var() for part in (sound[:, :quarter], sound[:, -quarter:]))
             assert 10 * np.log10(early / late) > 10, f"{piece}, seed {seed}"
-
-
-def test_a_sitting_goes_on_where_it_was(tmp_path: Path) -> None:
-    weights = {"a": torch.randn(3, 4), "b": torch.arange(5)}
-    save_state(tmp_path / "state.safetensors", weights, 61.5, 1234567)
-    again, spent, step = load_state(tmp_path / "state.safetensors")
-    assert (spent, step) == (61.5, 1234567)
-    assert all(torch.equal(again[name], weights[name]) for name in weights) and again.keys() == weights.keys()
-    assert rate_at(1.0, 0, 100, 0.0) == pytest.approx(0.01)
-    assert rate_at(1.0, 500, 100, 1.0) == pytest.approx(0.02)

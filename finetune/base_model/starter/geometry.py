@@ -8,21 +8,21 @@ TEXT_TOKENS = 64  # prompts are padded or cut to this many tokens (256 in the re
 VOCABULARY = 512
 CONDITION_WIDTH = 128
 LATENT_CHANNELS = 64
-SAMPLES_PER_LATENT = 2048
+SAMPLES_PER_LATENT = 1024
 LONGEST_SECONDS = 12.0
 
 AUTOENCODER: dict[str, Any] = {
     "audio_channels": 2,
-    "patch_size": 256,
+    "patch_size": 512,
     "encoder_channels": 32,
     "encoder_c_mults": [6],
-    "encoder_strides": [8],
+    "encoder_strides": [2],
     "encoder_transformer_depths": [3],
     "latent_dim": LATENT_CHANNELS,
     "use_differential_attention": False,
     "dim_heads": 24,
     "ff_mult": 3,
-    "sliding_window": 1,
+    "sliding_window": 2,
     "sampling_rate": 44100,
 }
 

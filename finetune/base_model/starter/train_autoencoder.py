@@ -1,6 +1,6 @@
 """Train the starter's SAME autoencoder from scratch on synthesised drums.
 
-    python -m finetune.base_model.starter.train_autoencoder WORK --minutes 20
+    python -m finetune.base_model.starter.train_autoencoder WORK
 
 WORK keeps the rendered sound, a checkpoint every minute (a second call goes on from it) and the result.
 """
@@ -8,31 +8,46 @@ WORK keeps the rendered sound, a checkpoint every minute (a second call goes on 
 from __future__ import annotations
 
 import math
-import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from multiprocessing import get_context
+from os import cpu_count
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderSAME
+from librosa.filters import mel
 from torch.nn import functional as F
 
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
-from finetune.base_model.starter.grooves import training_clips
-from finetune.base_model.starter.sitting import load_state, rate_at, read_options, save_state
+from finetune.base_model.starter.grooves import kit_clips
+from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, read_options, training_device
 from finetune.base_model.starter.transform import start_as_transform
 
-CROP_LATENTS = 20
-RESOLUTIONS = ((128, 64), (512, 128), (2048, 512))  # window and hop in samples
+CROP_LATENTS = 40
+RESOLUTIONS = ((256, 64, 20), (1024, 256, 40), (2048, 512, 80))  # window and hop in samples, mel bands
+FLOOR = 1e-4  # spectral level below which nothing is heard, full scale being 1
+SEED = 0
+WARMUP = 100
+NOISE = 0.1  # most that is added to latents, of their deviation
 
 
-def render_sound(path: Path, kits: int, seed: int = 0) -> np.ndarray:
-    """All training clips end to end as (2, samples) int16, rendered once into `path`."""
+def render_sound(path: Path, kits: int) -> np.ndarray:
+    """All training clips end to end as (2, samples) int16, rendered once into `path`, on every core."""
     if not path.exists():
-        parts = [np.round(clip.audio * 32767).astype(np.int16) for clip in training_clips(seed, kits)]
+        with ProcessPoolExecutor(cpu_count(), get_context("spawn")) as pool:
+            parts = list(pool.map(_render_kit, range(kits)))
         beside = path.with_suffix(".part.npy")
         np.save(beside, np.concatenate(parts, axis=1))
         beside.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+def _render_kit(number: int) -> np.ndarray:
+    return np.concatenate(
+        [np.round(c.audio * 32767).astype(np.int16) for c in kit_clips(SEED, number)], axis=1
+    )
 
 
 def draw_crops(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
@@ -46,16 +61,30 @@ def draw_crops(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch
 
 
 def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Multi-resolution STFT loss (Yamamoto et al. 2020) over the middle and the side."""
+    """Multi-resolution STFT loss (Yamamoto et al. 2020) over the middle and the side, and over mel bands.
+
+    Bands are compared in level and in how they rise and fall: a rise that was not played is heard as a hit.
+    """
     got, wanted = (_middle_side(x) for x in (got, wanted))
     total = got.new_zeros(())
-    for size, hop in RESOLUTIONS:
+    for size, hop, bands in RESOLUTIONS:
         a, b = (_magnitudes(x, size, hop) for x in (got, wanted))
         convergence = torch.linalg.vector_norm(a - b, dim=(1, 2)) / (
             torch.linalg.vector_norm(b, dim=(1, 2)) + 0.1
         )
-        total = total + convergence.mean() + 0.5 * F.l1_loss(torch.log(a + 1e-3), torch.log(b + 1e-3))
+        bins = F.l1_loss(torch.log(a + FLOOR), torch.log(b + FLOOR))
+        filters = _mel_filters(size, bands).to(a)
+        low, high = (0.5 * torch.log(filters @ x.square() + FLOOR**2) for x in (a, b))
+        level, change = F.l1_loss(low, high), F.l1_loss(low.diff(dim=-1), high.diff(dim=-1))
+        total = total + 0.3 * convergence.mean() + 0.3 * bins + 0.5 * level + change
     return total / len(RESOLUTIONS)
+
+
+@lru_cache
+def _mel_filters(size: int, bands: int) -> torch.Tensor:
+    """(bands, size / 2 + 1): each band's mean power."""
+    filters = torch.from_numpy(mel(sr=44100, n_fft=size, n_mels=bands, norm=None))
+    return filters / filters.sum(1, keepdim=True)
 
 
 def _middle_side(x: torch.Tensor) -> torch.Tensor:
@@ -64,20 +93,20 @@ def _middle_side(x: torch.Tensor) -> torch.Tensor:
 
 
 def _magnitudes(x: torch.Tensor, size: int, hop: int) -> torch.Tensor:
-    window = torch.hann_window(size)
+    window = torch.hann_window(size, device=x.device) / math.sqrt(0.375 * size)
     spectrum = torch.stft(x, size, hop, window=window, return_complex=True)
-    return torch.view_as_real(spectrum).square().sum(-1).add(1e-9).sqrt() / math.sqrt(size)
+    return torch.view_as_real(spectrum).square().sum(-1).add(1e-12).sqrt()
 
 
 def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Spectral and waveform error of audio → latents (+ a little noise, so that decoding forgives) → audio."""
     latents = model.encode(audio).latents
     spread = latents.detach().std()
-    amount = torch.rand((len(latents), 1, 1), generator=rng) * 0.25 * spread
-    noisy = latents + amount * torch.randn(latents.shape, generator=rng)
+    amount = torch.rand((len(latents), 1, 1), generator=rng).to(latents) * NOISE * spread
+    noisy = latents + amount * torch.randn(latents.shape, generator=rng).to(latents)
     got = model.decode(noisy).sample
     waveform = (got - audio).abs().mean((1, 2)) / (audio.abs().mean((1, 2)) + 0.01)
-    return spectral_loss(got, audio) + 0.6 * waveform.mean()
+    return spectral_loss(got, audio) + waveform.mean()
 
 
 @torch.no_grad()
@@ -93,40 +122,32 @@ def whiten_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
     proj.weight.mul_(deviation[None, :])
 
 
-def train(work: Path, minutes: float, batch: int, learning_rate: float, kits: int) -> None:
+def train(work: Path, steps: int, batch: int, learning_rate: float, kits: int) -> None:
+    keep_memory()
     work.mkdir(parents=True, exist_ok=True)
     sound = render_sound(work / "sound.npy", kits)
     torch.manual_seed(0)
     model = AutoencoderSAME(**AUTOENCODER)
     start_as_transform(model, sound)
+    device = training_device()
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    state, step, spent = work / "autoencoder.state.safetensors", 0, 0.0
-    if state.exists():
-        saved, spent, step = load_state(state)
-        model.load_state_dict(saved)
-    began, smooth = time.monotonic() - spent, 0.0
-    saved_at = time.monotonic()
-    while (elapsed := time.monotonic() - began) < minutes * 60:
-        progress = elapsed / (minutes * 60)
-        rate = rate_at(learning_rate, step, 100, progress)
-        optimizer.param_groups[0]["lr"] = rate
-        audio = draw_crops(sound, batch, np.random.default_rng([2, step]))
+    sitting = Sitting(work / "autoencoder.state.safetensors", {"model": model}, optimizer)
+    while sitting.done < steps:
+        step = sitting.done
+        optimizer.param_groups[0]["lr"] = rate_at(learning_rate, WARMUP, step, steps)
+        audio = draw_crops(sound, batch, np.random.default_rng([2, step])).to(device)
         loss = reconstruction_loss(model, audio, torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
-        step += 1
-        if step % 50 == 0:
-            print(f"step {step}  loss {smooth:.4f}  rate {rate:.2e}  {elapsed / 60:.1f} min", flush=True)
-        if time.monotonic() - saved_at > 60:
-            save_state(state, model.state_dict(), elapsed, step)
-            saved_at = time.monotonic()
+        sitting.advance(loss, steps, say_every=25)
+    model.cpu()
     whiten_latents(model, sound)
     model.save_pretrained(work / "vae")
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, minutes=16.0, batch=6, learning_rate=7e-4, kits=40)
-    train(options.work, options.minutes, options.batch, options.learning_rate, options.kits)
+    options = read_options(__doc__, steps=2400, batch=8, learning_rate=3e-4, kits=48)
+    train(options.work, options.steps, options.batch, options.learning_rate, options.kits)
