@@ -44,10 +44,10 @@ from finetune.objective import (
 )  # fmt: skip
 
 WARMUP = 200
-WORD_STEPS, WORD_BATCH = 1500, 64
+WORD_STEPS, WORD_BATCH = 1000, 64
 DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
-LOUD = 3.0  # text is a fifth of what cross-attention sees, the rest is silent padding
+LOUD = 2.0  # text is a third of what cross-attention sees, the rest is silent padding
 AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
 
 
