@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,11 +20,10 @@ from finetune.hear import load
 from finetune.pictures import draw_pair
 from finetune.progress import say
 from finetune.recipe import Recipe, load_recipe
-from finetune.tracking import read_log
+from finetune.rehearsal import affordable_steps
 from finetune.trainer import train
 
 TRIGGER = "shedkit"
-REHEARSAL_STEPS = 12
 PARTS = ("library", "dataset", "runs", "audio")
 
 
@@ -81,7 +80,9 @@ def run_demo(out: Path, minutes: float) -> DemoResult:
     rights = Rights(Basis.own_recording, "Woodshed's own drum synthesiser")
     prepare(out / "library", out / "dataset", rights, Settings(Slicing.bars, bars=2, trigger=TRIGGER))
     say("3/4  Training an adapter on the starter base")
-    result = train(_recipe(out, _affordable_steps(out, minutes)))
+    recipe = _recipe(out)
+    steps = affordable_steps(recipe, minutes)
+    result = train(replace(recipe, training=replace(recipe.training, steps=steps)))
     if result.status == "stopped":
         raise WoodshedError(
             f"The demo was stopped while training. Begin it anew with: woodshed demo --out {out}"
@@ -112,26 +113,10 @@ def _clear(out: Path) -> None:
         shutil.rmtree(out / part, ignore_errors=True)
 
 
-def _recipe(out: Path, steps: int, name: str = "demo") -> Recipe:
-    changes = [
-        f"name={name}",
-        f"data.dataset={out / 'dataset'}",
-        f"output.root={out / 'runs'}",
-        f"training.steps={steps}",
-    ]
+def _recipe(out: Path) -> Recipe:
+    """The demo's recipe, with a number of steps that is still to be found."""
+    changes = [f"data.dataset={out / 'dataset'}", f"output.root={out / 'runs'}", "training.steps=100"]
     return load_recipe(Path(str(files("finetune") / "demo.yaml")), changes)
-
-
-def _affordable_steps(out: Path, minutes: float) -> int:
-    """How many steps fit into `minutes` on this machine, found by training a few and throwing them away."""
-    rehearsal = train(_recipe(out, REHEARSAL_STEPS, "rehearsal"))
-    rows = [row for row in read_log(rehearsal.run) if "steps_per_second" in row]
-    shutil.rmtree(rehearsal.run)
-    early, late = (
-        row["step"] / row["steps_per_second"] for row in (rows[1], rows[-1])
-    )  # seconds since the start
-    steps_per_second = (rows[-1]["step"] - rows[1]["step"]) / (late - early)
-    return max(REHEARSAL_STEPS, round(minutes * 60 * steps_per_second))
 
 
 def _compare(out: Path, run: Path) -> list[Pair]:
