@@ -24,11 +24,11 @@ IMPORTANT = (*DRUMS, "crash cymbal", "conga", "bongo", "tabla")
 """Pieces that a kit's one-shots hold twice."""
 
 ACOUSTIC: Ranges = {
-    "kick_hz": (40, 72), "kick_decay": (0.05, 0.2), "kick_drop": (0.2, 2.5), "kick_drop_seconds": (0.006, 0.03),
+    "kick_hz": (40, 72), "kick_decay": (0.032, 0.2), "kick_drop": (0.2, 2.5), "kick_drop_seconds": (0.006, 0.03),
     "kick_damping": (0.9, 2.2), "kick_beating": (0.05, 0.6), "kick_shape": (0.9, 1.2),
     "kick_click_db": (-38, -17), "kick_thump_db": (-22, -8),
-    "snare_hz": (150, 250), "shell_decay": (0.025, 0.1), "snare_decay": (0.05, 0.16), "wires_db": (-8, 7),
-    "wires_low_hz": (1000, 2600), "wires_high_hz": (3000, 7300), "snare_drop": (0.05, 0.4),
+    "snare_hz": (150, 250), "shell_decay": (0.025, 0.1), "snare_decay": (0.05, 0.16), "wires_db": (-8, 6),
+    "wires_low_hz": (900, 2200), "wires_high_hz": (3000, 7300), "snare_drop": (0.05, 0.4),
     "crack_db": (-16, -4), "snare_ring": (0.7, 1.6),
     "metal_hz": (280, 560), "hat_low_hz": (3200, 7000), "hat_noise_db": (-9, 9), "hat_fm_db": (-24, -6),
     "hat_body_db": (-22, -6), "closed_decay": (0.018, 0.065), "open_decay": (0.16, 0.5), "squares": (0.0, 0.0),
@@ -45,10 +45,10 @@ ACOUSTIC: Ranges = {
     "stick_hz": (420, 950), "stick_decay": (0.008, 0.025), "rim_db": (-9, 2), "drive": (0.0, 0.8),
 }  # fmt: skip
 ELECTRONIC: Ranges = ACOUSTIC | {
-    "kick_hz": (36, 66), "kick_decay": (0.08, 0.38), "kick_drop": (0.8, 6.0), "kick_drop_seconds": (0.006, 0.06),
+    "kick_hz": (36, 66), "kick_decay": (0.04, 0.38), "kick_drop": (0.8, 6.0), "kick_drop_seconds": (0.006, 0.06),
     "kick_damping": (2.5, 6.0), "kick_beating": (0.0, 0.0), "kick_shape": (0.9, 2.2),
     "kick_click_db": (-45, -14), "kick_thump_db": (-50, -20),
-    "snare_hz": (150, 260), "snare_decay": (0.04, 0.22), "wires_high_hz": (3000, 8600), "wires_db": (-6, 9),
+    "snare_hz": (150, 260), "snare_decay": (0.04, 0.22), "wires_high_hz": (3000, 8000), "wires_db": (-6, 7),
     "crack_db": (-30, -6), "hat_noise_db": (-14, 10), "hat_fm_db": (-10, 6), "hat_body_db": (-60, -30),
     "closed_decay": (0.012, 0.06), "open_decay": (0.12, 0.45), "squares": (0.3, 1.0),
     "tom_drop": (0.2, 1.6), "tom_beating": (0.0, 0.0), "tom_damping": (1.6, 5.0), "tom_decay": (0.09, 0.32),
@@ -60,7 +60,7 @@ RANGES: dict[str, Ranges] = {"acoustic": ACOUSTIC, "electronic": ELECTRONIC, "ha
 STRANGE: Ranges = ACOUSTIC | {
     "kick_hz": (84, 96), "kick_decay": (0.4, 0.48), "kick_drop": (0.05, 0.1),
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
-    "metal_hz": (760, 900), "hat_low_hz": (2300, 3200), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
+    "metal_hz": (760, 900), "hat_low_hz": (1800, 2500), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
     "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
     "bell_decay": (0.2, 0.26), "drive": (3.2, 4.2),
 }  # fmt: skip
