@@ -75,6 +75,8 @@ def _plain(fields: dict[str, Any], rng: np.random.Generator) -> str:
     drums = "drum" if fields["instruments"] == "Drum Kit" else "percussion"
     nouns = {"loop": ("loop", "beat", "groove"), "phrase": ("phrase", "fill", "solo")}[fields["kind"]]
     words = [drums, str(rng.choice(nouns))]
+    if drums == "drum" and rng.random() < 0.12:
+        words = ["drums"]
     if rng.random() < 0.3:
         words.insert(0, _adjective(fields, rng))
     text = " ".join(word for word in words if word)
