@@ -17,6 +17,7 @@ from rich.markup import escape
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
+from finetune.bench.command import app as bench
 from finetune.errors import WoodshedError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("prep")(prep)
+app.add_typer(bench, name="bench")
 FAILED, STOPPED = 1, 130
 words = Console(stderr=True, highlight=False)
 

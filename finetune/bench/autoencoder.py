@@ -18,6 +18,7 @@ from finetune.evaluation.fidelity import log_mel_error_db, sdr_db
 from finetune.evaluation.matching import Matching, match
 from finetune.progress import progress_bar
 
+TITLE = "Autoencoder on recordings it never heard"
 FOLDERS = ("takes", "loops")
 TOLERANCE_SECONDS = 0.025
 EXCERPT_SECONDS = 4.0
@@ -86,8 +87,10 @@ def files(recordings: Path) -> list[tuple[str, Path]]:
     return [(kind, path) for kind in FOLDERS for path in sorted((recordings / kind).glob("*.flac"))]
 
 
-def benchmark(base: BaseModel, recordings: Path) -> Part:
-    """The part `autoencoder`: every take and loop, and excerpts of each to hear."""
+def benchmark(base: BaseModel, recordings: Path | None) -> Part:
+    """The part `autoencoder`: every take and loop, and excerpts of each to hear; left out without recordings."""
+    if recordings is None:
+        return Part("autoencoder", TITLE, left_out="it needs real recordings; say --recordings FOLDER.")
     measured, listening = [], []
     heard = files(recordings)
     with progress_bar("Autoencoder", len(heard)) as report:
@@ -99,7 +102,7 @@ def benchmark(base: BaseModel, recordings: Path) -> Part:
             report(number, f"{path.stem}: F {measured[-1].woodshed.f:.3f}, SDR {measured[-1].sdr_db:.1f} dB")
     return Part(
         name="autoencoder",
-        title="Autoencoder on recordings it never heard",
+        title=TITLE,
         figures=figures(measured),
         notes=NOTES,
         details={"files": [_row(each) for each in measured]},

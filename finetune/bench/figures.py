@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number. `at_least` or `at_most` is its target; without either it is only stated."""
+    """One measured number. `at_least`, `at_most` or `above` is its target; without one it is only stated."""
 
     name: str
     value: float
     unit: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    above: float | None = None
 
     @property
     def reached(self) -> bool | None:
         """None where there is nothing to reach; a value that is not a number reaches nothing."""
         if self.at_least is not None:
             return bool(self.value >= self.at_least)
-        return None if self.at_most is None else bool(self.value <= self.at_most)
+        if self.at_most is not None:
+            return bool(self.value <= self.at_most)
+        return None if self.above is None else bool(self.value > self.above)
 
     @property
     def target(self) -> str:
         """The target in words, such as `≥ 0.95`."""
-        if self.at_least is not None:
-            return f"≥ {self.at_least:g} {self.unit}".rstrip()
-        return "" if self.at_most is None else f"≤ {self.at_most:g} {self.unit}".rstrip()
+        for sign, wanted in (("≥", self.at_least), ("≤", self.at_most), (">", self.above)):
+            if wanted is not None:
+                return f"{sign} {wanted:g} {self.unit}".rstrip()
+        return ""
 
     @property
     def text(self) -> str:
         """The value with as many digits as it deserves."""
-        digits = 0 if self.unit in ("%", "steps") and self.value == round(self.value) else 3
+        digits = {"%": 1, "dB": 2, "s": 2, "min": 1}.get(self.unit, 3)
         return f"{self.value:.{digits}f} {self.unit}".rstrip()
 
 
@@ -68,7 +74,7 @@ class Part:
             return {"left_out": self.left_out}
         figures = [
             {
-                "name": figure.name, "value": figure.value if np.isfinite(figure.value) else None,
+                "name": figure.name, "value": figure.value if math.isfinite(figure.value) else None,
                 "unit": figure.unit, "target": figure.target or None, "reached": figure.reached,
             }
             for figure in self.figures

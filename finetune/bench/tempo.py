@@ -125,12 +125,7 @@ def figures(asked: list[Loop], played: list[Loop]) -> list[Figure]:
     """Shares that are right, exact, right by chance, and right when the synthesiser plays."""
     right = _share([loop.right for loop in asked])
     return [
-        Figure(
-            f"loops at the tempo asked for, of {len(asked)}",
-            _share([loop.right for loop in asked]),
-            "%",
-            at_least=75,
-        ),
+        Figure(f"loops at the tempo asked for, of {len(asked)}", right, "%", at_least=75),
         Figure("at that very octave", _share([loop.exact for loop in asked]), "%"),
         Figure("with no pulse", _share([loop.found is None for loop in asked]), "%"),
         Figure("right by chance", by_chance(asked), "%"),
