@@ -65,6 +65,8 @@ def draw_caption(fields: dict[str, Any], rng: np.random.Generator) -> str:
         del shown["pieces"]
     elif rng.random() < 0.35:
         shown["pieces"] = list(dict.fromkeys(FAMILIES.get(piece, piece) for piece in fields["pieces"]))
+    if swing_word(shown.get("swing", 0.5)) == "straight" and rng.random() < 0.6:
+        shown.pop("swing", None)  # data_prep says when a take swings, and nothing when it does not
     return compose(shown, None, 0 if style > 0.75 else int(rng.integers(1, 2**31)))
 
 
