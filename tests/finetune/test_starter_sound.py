@@ -203,6 +203,8 @@ def test_swing_delays_the_second_of_each_pair() -> None:
     while (groove := draw_groove(rng, ACOUSTIC.pieces, "4/4", 120)).swing == 0.5:
         pass
     pair = groove.swung_beats * 0.5  # seconds at 120 BPM
+    late = [at for _, at, _ in groove.bar if at % groove.swung_beats == groove.swung_beats / 2]
+    assert len(late) >= 3, "what swings has something to be late"
     assert groove.seconds_at(0) == 0 and groove.seconds_at(groove.swung_beats) == pytest.approx(pair)
     assert groove.seconds_at(groove.swung_beats / 2) == pytest.approx(groove.swing * pair)
     placed = [groove.seconds_at(step / 8) for step in range(32)]

@@ -24,7 +24,7 @@ class Clip:
     """`audio`: (2, samples) float32 at 44.1 kHz, peak at most 1; `facts`: what is true of it.
 
     Facts are `kind`, `pieces` (most played first), `seconds`, `room`, `hits` (samples at which something is struck)
-    and, but for one-shots, `tempo`, `metre`, `swing` and `standard`.
+    and, but for one-shots, `tempo`, `metre` and `standard`; loops have a `swing`.
     """
 
     audio: np.ndarray
@@ -68,7 +68,8 @@ def phrase(kit: Kit, groove: Groove, rng: np.random.Generator) -> Clip:
     ending = before + rng.uniform(0.4, 1.2)
     length = min(int(LONGEST_SECONDS * SAMPLE_RATE), hits[-1][1] + int(ending * SAMPLE_RATE))
     audio = _fade_out(mix_down(kit, hits, length, rng, fold=False), 0.05)
-    return _clip(kit, audio, hits, {"kind": "phrase"} | _music(groove), rng)
+    music = {name: value for name, value in _music(groove).items() if name != "swing"}  # too short to tell
+    return _clip(kit, audio, hits, {"kind": "phrase"} | music, rng)
 
 
 def kit_clips(seed: int, number: int) -> Iterator[Clip]:

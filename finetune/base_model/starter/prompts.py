@@ -50,7 +50,7 @@ def caption_fields(clip: Clip) -> dict[str, Any]:
     if facts["kind"] != "one-shot":
         measured |= descriptors.density(len(facts["hits"]) / facts["seconds"])
         measured |= descriptors.dynamics(clip.audio, [Onset(sample, 1.0, 99.0) for sample in facts["hits"]])
-        fields |= {name: facts[name] for name in ("tempo", "metre", "swing")}
+        fields |= {name: facts[name] for name in ("tempo", "metre", "swing") if name in facts}
     fields |= {name: fact["value"] for name, fact in measured.items() if isinstance(fact["value"], str)}
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -16,6 +16,7 @@ BACKS = {"4/4": (4, 12), "3/4": (4, 8), "6/8": (6,), "7/8": (4, 12), "5/4": (4, 
 SLOWEST_BPM, FASTEST_BPM = 60, 190
 MOST_STEPS_PER_SECOND = 11.0
 STANDARD_SHARE = 0.74
+FEWEST_LATE = 3
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ def draw_groove(
     plain = (_hand_groove if hand else _backbeat)(rng, metre, bpm)
     if not standard:
         plain = (_free_hands if hand else _free_kit)(rng, metre, bpm)
-    swing, swung_beats = _draw_swing(rng, metre, bpm)
-    if swung_beats == 1.0:  # a shuffle leans on the beat, or its triplets would be heard as the pulse
-        plain = [(piece, step, level * (1.0 if step % 4 == 0 else 0.55)) for piece, step, level in plain]
     bar = _unique([(piece, step / 4, level) for piece, step, level in plain if piece in pieces])
+    swing, swung_beats = _draw_swing(rng, metre, bpm, bar)
+    if swung_beats == 1.0:  # a shuffle leans on the beat, or its triplets would be heard as the pulse
+        bar = tuple((piece, at, level * (1.0 if at % 1 == 0 else 0.55)) for piece, at, level in bar)
     jitter = float(rng.uniform(0.0005, 0.006))
     return Groove(metre, bpm, swing, swung_beats, bar, draw_fill(rng, metre, pieces), jitter, standard)
 
@@ -90,13 +91,17 @@ def draw_fill(rng: np.random.Generator, metre: str, pieces: tuple[str, ...]) -> 
     return tuple(fill)
 
 
-def _draw_swing(rng: np.random.Generator, metre: str, bpm: float) -> tuple[float, float]:
-    """Three of four are straight; fast ones swing eighths, slow ones sixteenths."""
-    if metre == "6/8" or rng.random() < 0.8:
+def _draw_swing(
+    rng: np.random.Generator, metre: str, bpm: float, bar: tuple[Step, ...]
+) -> tuple[float, float]:
+    """Amount, and length of a pair in beats; a bar swings only where enough is played off the beat to be late."""
+    off = {pair: sum(at % pair == pair / 2 for _, at, _ in bar) for pair in (1.0, 0.5)}
+    sixteenths = off[0.5] >= FEWEST_LATE and bpm < 135 and metre != "6/8"
+    eighths = off[1.0] >= FEWEST_LATE and bpm > 75 and metre in ("4/4", "3/4", "5/4")
+    swung = rng.random() < (0.45 if sixteenths else 0.16)
+    if not swung or not (sixteenths or eighths):
         return 0.5, 0.5
-    eighths = bpm > 105 or (bpm > 75 and rng.random() < 0.5)
-    amount = float(rng.triangular(0.56, 0.6, 0.67))
-    return round(amount, 3), 1.0 if eighths and metre in ("4/4", "3/4", "5/4") else 0.5
+    return round(float(rng.triangular(0.56, 0.6, 0.67)), 3), 0.5 if sixteenths else 1.0
 
 
 Plan = list[tuple[str, float, float]]  # piece, sixteenth, velocity
