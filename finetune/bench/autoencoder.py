@@ -13,7 +13,7 @@ import torch
 from data_prep.onsets import detect
 from data_prep.recording import SAMPLE_RATE, decode
 from finetune.base_model import BaseModel
-from finetune.bench.figures import Figure, Listening, Part
+from finetune.bench.figures import Figure, Grid, Listening, Part
 from finetune.evaluation.fidelity import log_mel_error_db, sdr_db
 from finetune.evaluation.matching import Matching, match
 from finetune.progress import progress_bar
@@ -105,6 +105,7 @@ def benchmark(base: BaseModel, recordings: Path | None) -> Part:
         title=TITLE,
         figures=figures(measured),
         notes=NOTES,
+        grids=[grid(measured)],
         details={"files": [_row(each) for each in measured]},
         listening=listening,
     )
@@ -142,6 +143,19 @@ def figures(measured: list[Reconstruction]) -> list[Figure]:
         ):
             found.append(Figure(f"{kind}: {name}, mean per file", float(np.mean(values)), unit, wanted))
     return found
+
+
+def grid(measured: list[Reconstruction]) -> Grid:
+    """The measures of every file."""
+    head = ["file", "onset F", "precision", "recall", "F by superflux", "SDR, dB", "log-mel error, dB"]
+    rows = [
+        [
+            each.name, f"{each.woodshed.f:.3f}", f"{each.woodshed.precision:.3f}", f"{each.woodshed.recall:.3f}",
+            f"{each.superflux.f:.3f}", f"{each.sdr_db:.2f}", f"{each.log_mel_error_db:.2f}",
+        ]
+        for each in measured
+    ]  # fmt: skip
+    return Grid("Each file", head, rows)
 
 
 def _row(each: Reconstruction) -> dict[str, object]:

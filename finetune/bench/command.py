@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finetune.bench.figures import Part
+from finetune.bench.figures import Grid, Part
 from finetune.errors import WoodshedError
 
 app = typer.Typer(
@@ -72,6 +72,8 @@ def starter(
         print(json.dumps({"ok": True, "page": str(out / "index.html"), "parts": document(parts)}))
         return
     words.print(table(parts))
+    for grid in (grid for part in parts for grid in part.grids):
+        words.print(grid_table(grid))
     for part in parts:
         if part.left_out:
             words.print(f"Left out: {part.name}, {escape(part.left_out)}")
@@ -88,6 +90,13 @@ def table(parts: list[Part]) -> Table:
         for figure in part.figures:
             verdict = {None: "", True: "[green]reached[/]", False: "[red]not reached[/]"}[figure.reached]
             shown.add_row(f"  {escape(figure.name)}", figure.text, figure.target, verdict)
+    return shown
+
+
+def grid_table(grid: Grid) -> Table:
+    shown = Table(*grid.head, title=escape(grid.title))
+    for row in grid.rows:
+        shown.add_row(*(escape(value) for value in row))
     return shown
 
 

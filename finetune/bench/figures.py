@@ -46,6 +46,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A table that goes with the figures: what each file, or each thing asked for, came to."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
 class Listening:
     """Sounds to hear side by side: name → (2, samples) audio, under a title."""
 
@@ -64,6 +73,7 @@ class Part:
     title: str
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     listening: list[Listening] = field(default_factory=list)
     left_out: str | None = None

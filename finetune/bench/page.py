@@ -29,7 +29,14 @@ def render(parts: list[Part], machine: str, sample_rate: int) -> str:
     """The page, self-contained."""
     source = (files("finetune.bench") / "page.html").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    return template.render(parts=parts, machine=machine, listening=_listening(parts, sample_rate))
+    verdicts = [figure.reached for part in parts for figure in part.figures if figure.reached is not None]
+    return template.render(
+        parts=parts,
+        machine=machine,
+        reached=sum(verdicts),
+        aimed=len(verdicts),
+        listening=_listening(parts, sample_rate),
+    )
 
 
 def embed(name: str, sound: np.ndarray, sample_rate: int) -> Sound:

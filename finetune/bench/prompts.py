@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 
 from finetune.base_model import BaseModel
-from finetune.bench.figures import Figure, Listening, Part
+from finetune.bench.figures import Figure, Grid, Listening, Part
 from finetune.evaluation.hits import shipped_judge
 from finetune.generate import Request, generate_batch
 from finetune.progress import progress_bar
@@ -101,6 +101,7 @@ def benchmark(base: BaseModel, hits_each: int, steps: int, guidance: float) -> P
         title="Single hits asked for by name",
         figures=figures(hits),
         notes=notes(),
+        grids=[grid(confusion(hits))],
         details={"confusion": confusion(hits), "wordings": by_wording(hits), "judge": judge_facts()},
         listening=listening,
     )
@@ -124,6 +125,13 @@ def figures(hits: list[Hit]) -> list[Figure]:
 def confusion(hits: list[Hit]) -> dict[str, dict[str, int]]:
     """Asked → heard → how many."""
     return {asked: dict(Counter(hit.heard for hit in _asked(hits, asked))) for asked in WORDINGS}
+
+
+def grid(confused: dict[str, dict[str, int]]) -> Grid:
+    """The confusion as a table: a row for what was asked, a column for what was heard."""
+    heard = [*WORDINGS, "silence"]
+    rows = [[asked, *(str(counts.get(word, 0)) for word in heard)] for asked, counts in confused.items()]
+    return Grid("Asked for (rows), heard as (columns)", ["", *heard], rows)
 
 
 def by_wording(hits: list[Hit]) -> dict[str, str]:

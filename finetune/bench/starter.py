@@ -70,7 +70,7 @@ def as_json(parts: Sequence[Part]) -> dict[str, Any]:
 def machine() -> str:
     """What this was measured on."""
     model = platform.processor() or platform.machine()
-    threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = f"cores: {os.cpu_count()}, threads: {torch.get_num_threads()}"
     return f"{platform.system()} on {model}, {threads}, PyTorch {torch.__version__}"
 
 

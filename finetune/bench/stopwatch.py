@@ -79,5 +79,5 @@ def _time_training_step() -> float:
 
 
 if __name__ == "__main__":
-    what, count = sys.argv[1], int(sys.argv[2])
-    print(json.dumps(time_load() if what == "load" else time_work(count)))
+    timings = {"load": time_load, "work": lambda: time_work(int(sys.argv[2]))}
+    print(json.dumps(timings[sys.argv[1]]()))
