@@ -116,7 +116,7 @@ def adapt(
     shutil.rmtree(folder, ignore_errors=True)
     player.write(folder / "takes")
     settings = Settings(Slicing.bars, bars=BARS, trigger=player.trigger, validation=HELD_OUT)
-    prepare(folder / "takes", folder / "dataset", Rights(Basis.cc0, RECORDED_BY), settings)
+    prepare(folder / "takes", folder / "dataset", Rights(Basis.cc0, RECORDED_BY), settings, workers=1)
     held_out, trained = (clips(folder / "dataset", split) for split in ("validation", "train"))
     result = _train(_recipe(player, folder), minutes)
     base, adapted = _play(held_out, result.run, seeds, steps, guidance)
