@@ -83,12 +83,19 @@ def test_every_class_is_asked_for_in_all_its_wordings_with_other_seeds():
 def test_prompt_figures_count_what_is_heard_as_asked():
     hits = [prompts.Hit("kick", "a kick drum", 0, "kick"), prompts.Hit("kick", "a kick drum", 1, "tom")]
     hits += [prompts.Hit(asked, asked, 0, "silence") for asked in ("snare", "hat", "tom", "cymbal")]
-    values = {figure.name: figure.value for figure in prompts.figures(hits)}
+    values = {figure.name: figure.value for figure in prompts.figures(hits, hits[:1])}
     assert values["hits heard as asked, of 6"] == pytest.approx(100 / 6)
     assert values["kick heard as kick"] == 50
+    assert values["the synthesiser's own through the autoencoder"] == 100
     assert prompts.confusion(hits)["kick"] == {"kick": 1, "tom": 1}
     assert prompts.by_wording(hits)["a kick drum"] == "1 of 2"
-    assert prompts.grid(prompts.confusion(hits)).rows[0] == ["kick", "1", "0", "0", "1", "0", "0"]
+    assert prompts.grid("", prompts.confusion(hits)).rows[0] == ["kick", "1", "0", "0", "1", "0", "0"]
+
+
+def test_most_of_the_synthesisers_hits_are_heard_as_what_they_are():
+    hits = [prompts.Hit(asked, "", 0, prompts.classify(sound)) for asked, sound in prompts.synthesised(6)]
+    assert {hit.asked for hit in hits} == set(prompts.WORDINGS)
+    assert np.mean([hit.asked == hit.heard for hit in hits]) >= 0.8
 
 
 def test_silence_is_no_hit():
