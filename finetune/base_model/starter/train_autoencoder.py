@@ -76,7 +76,7 @@ def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         filters = _mel_filters(size, bands).to(a)
         low, high = (0.5 * torch.log(filters @ x.square() + FLOOR**2) for x in (a, b))
         level, change = F.l1_loss(low, high), F.l1_loss(low.diff(dim=-1), high.diff(dim=-1))
-        total = total + 0.3 * convergence.mean() + 0.3 * bins + 0.5 * level + change
+        total = total + 0.3 * convergence.mean() + 0.3 * bins + level + 1.5 * change
     return total / len(RESOLUTIONS)
 
 
@@ -106,7 +106,7 @@ def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.
     noisy = latents + amount * torch.randn(latents.shape, generator=rng).to(latents)
     got = model.decode(noisy).sample
     waveform = (got - audio).abs().mean((1, 2)) / (audio.abs().mean((1, 2)) + 0.01)
-    return spectral_loss(got, audio) + waveform.mean()
+    return spectral_loss(got, audio) + 0.8 * waveform.mean()
 
 
 @torch.no_grad()

@@ -4,11 +4,16 @@ Each patch is described by its first Karhunen-Loève coefficients. Attention hea
 distance, carry the two patches of a latent to its token, where a second Karhunen-Loève basis keeps what the latent
 holds; the decoder goes the same way back. Between them every channel is companded: an attack is hundreds of times
 louder than the tail before it, and both must survive the same noise. Feed-forward layers do that, as tanh at two
-knees. Training goes on from there: nothing is frozen, and heads that reach the neighbouring latents start silent.
+knees.
+
+What is high and quiet above something low and loud no coefficient reaches: a hat over a kick. So the last channels of
+a latent tell how strong four bands are in each of its patches, and the decoder has noise of these bands at hand.
+Training goes on from there: nothing is frozen, and heads that reach the neighbouring latents start silent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,14 +28,23 @@ WIDTH = AUTOENCODER["encoder_channels"] * AUTOENCODER["encoder_c_mults"][0]
 HEAD = AUTOENCODER["dim_heads"]
 STRAIGHT = 0.02  # slope inside the norms' tanh, so that coefficients of deviation 1 pass it unbent
 IDLE_SLOPE = 0.3  # of norms before layers that start silent
-SHARPNESS = (16.0, 12.0)  # attention logits of the two highest rotary frequencies
 CONSTANT = WIDTH - 1  # the channel whose norm bias drives the fixed queries
+SHARPNESS = (16.0, 12.0)  # attention logits of the two highest rotary frequencies
 OPEN_GATE = 1.2784645  # silu of it is 1
 FLATTEN = 0.5  # a loud block counts for the bases by this power of its level
 
+BANDS_HZ = ((1500, 3000), (3000, 6000), (6000, 11000), (11000, 18000))
+PROBES = 6  # projections of a patch from which one band's strength is read, for each gain
+PROBE_GAINS = (1.0, 16.0)  # loud and quiet strengths, each between nothing and the end of a tanh
+STEEP = 6.0  # silu(x) + silu(-x) is |x| from about 2
+STRENGTHS = len(BANDS_HZ) * STRIDE
+COEFFICIENTS = LATENT_CHANNELS - STRENGTHS
+
 HEARD = 3 * HEAD  # coefficients of a patch that reach its latent
 DISTANCES = (-2, -2, -2, -1, -1, -1, -4, 1)  # tokens from where each head reads: own patches, then neighbours
-SOURCES = tuple(range(0, HEARD, HEAD)) * 2 + (0, 0)  # first channel that each head reads
+PROBED = HEARD  # first channel of a patch's projections
+PATCH_STRENGTH = 3 * COEFFICIENTS  # first channel of a patch's strengths
+LATENT_STRENGTH = PATCH_STRENGTH + len(BANDS_HZ)  # first channel of a latent's
 
 COMPANDED = (0.3, (1.2, 1.0), (0.3, 0.1))  # slope, then height and knee of each tanh, in deviations
 
@@ -40,50 +54,66 @@ def start_as_transform(model: AutoencoderSAME, sound: np.ndarray) -> None:
     """Set the weights of a fresh `model` from the statistics of `sound`, (2, samples) int16."""
     if len(DISTANCES) * HEAD != WIDTH or STRIDE != 2:
         raise ValueError("two patches to a latent and a head for each of the distances are needed")
-    blocks = _blocks(sound)
-    basis, scale = _patch_basis(blocks)
-    coefficients = (blocks @ basis * scale).reshape(len(blocks), -1)
-    directions, deviations = _principal(coefficients, LATENT_CHANNELS)
     for part in (model.encoder, model.decoder):
         for layer in part.blocks[0].transformers:
             layer.norm_attn.alpha.fill_(IDLE_SLOPE)
             layer.norm_ff.alpha.fill_(IDLE_SLOPE)
-    _start_encoder(model.encoder, basis * scale, directions / deviations)
-    _start_decoder(model.decoder, basis / scale, directions * deviations)
+    blocks = _blocks(sound)
+    basis, scale = _patch_basis(blocks)
+    coefficients = (blocks @ basis * scale).reshape(len(blocks), -1)
+    directions, deviations = _principal(coefficients, COEFFICIENTS)
+    probes = _probes(blocks)
+    _start_encoder(model.encoder, basis * scale, probes, directions / deviations)
+    _start_decoder(model.decoder, basis / scale, probes, directions * deviations)
 
 
-def _start_encoder(encoder: Any, basis: torch.Tensor, analysis: torch.Tensor) -> None:
-    """`basis`: (2 · PATCH, HEARD) and `analysis`: (STRIDE · HEARD, latent channels)."""
+def _start_encoder(encoder: Any, basis: torch.Tensor, probes: torch.Tensor, analysis: torch.Tensor) -> None:
+    """`basis` and `probes` have a row for each sample of a patch, `analysis` one for each coefficient that is heard."""
     block, slope = encoder.blocks[0], COMPANDED[0]
-    _set_mapping(block.mapping, _padded(basis.T, WIDTH))
-    first = block.transformers[0]
-    gathered = _fix_heads(first)
+    first, second = block.transformers[:2]
+    _set_mapping(block.mapping, _padded(torch.cat([basis, probes], dim=1).T, WIDTH))
+    gathered = _fix_heads(first, [range(c, c + HEAD) for c in (0, HEAD, 2 * HEAD, 0, HEAD, 2 * HEAD, 0, 0)])
     own = analysis.T
     lines = [own * slope, *(own / knee for _, knee in COMPANDED[1:])]
-    gathered[:CONSTANT, : STRIDE * HEARD] = torch.cat(lines)[:CONSTANT]
-    _add_tanhs(first, [height for height, _ in COMPANDED[1:]])
-    encoder.proj.weight.zero_()
-    encoder.proj.weight[:, :LATENT_CHANNELS] = torch.eye(LATENT_CHANNELS)
-    encoder.proj.bias.zero_()
+    gathered[: 3 * COEFFICIENTS, : STRIDE * HEARD] = torch.cat(lines)
+    used = _add_tanhs(first, [height for height, _ in COMPANDED[1:]])
+    _add_strengths(first, used)
+    bands = range(PATCH_STRENGTH, LATENT_STRENGTH)
+    collected = _fix_heads(second, [bands, (), (), bands, (), (), (), ()])
+    for patch in range(STRIDE):
+        for band in range(len(BANDS_HZ)):
+            collected[LATENT_STRENGTH + patch * len(BANDS_HZ) + band, patch * HEARD + band] = 1.0
+    _set_projection(encoder.proj.weight.T, encoder.proj.bias)
 
 
-def _start_decoder(decoder: Any, basis: torch.Tensor, synthesis: torch.Tensor) -> None:
-    """`basis`: (2 · PATCH, HEARD) and `synthesis`: (STRIDE · HEARD, latent channels)."""
+def _start_decoder(decoder: Any, basis: torch.Tensor, probes: torch.Tensor, synthesis: torch.Tensor) -> None:
+    """As the encoder: `probes` are the noise that strengths may bring back, once training has found how."""
     block = decoder.blocks[0]
-    _set_mapping(block.mapping, _padded(basis, WIDTH, side=1))
+    first, second = block.transformers[:2]
+    _set_mapping(block.mapping, _padded(torch.cat([basis, _noises(probes)], dim=1), WIDTH, side=1))
     slope, *terms = _expanded()
-    eye = torch.eye(LATENT_CHANNELS)
-    lines = [eye * slope, *(eye / knee for _, knee in terms)]
-    decoder.proj.weight.zero_()
-    decoder.proj.weight[:CONSTANT] = torch.cat(lines)[:CONSTANT]
-    decoder.proj.bias.zero_()
-    _add_tanhs(block.transformers[0], [height for height, _ in terms])
-    scattered = _fix_heads(block.transformers[1])
-    for patch, first_head in enumerate(
-        (3, 0)
-    ):  # the first patch lies one token behind its latent, the second two
-        columns = slice(first_head * HEAD, first_head * HEAD + LATENT_CHANNELS)
+    _set_projection(decoder.proj.weight, decoder.proj.bias)
+    for line, gain in enumerate((slope, *(1 / knee for _, knee in terms))):
+        rows = slice(line * COEFFICIENTS, (line + 1) * COEFFICIENTS)
+        decoder.proj.weight[rows, :COEFFICIENTS] = gain * torch.eye(COEFFICIENTS)
+    _add_tanhs(first, [height for height, _ in terms])
+    strengths = range(LATENT_STRENGTH, LATENT_STRENGTH + STRENGTHS)
+    own = [range(HEAD), range(HEAD, 2 * HEAD), [*range(2 * HEAD, COEFFICIENTS), *strengths]]
+    scattered = _fix_heads(second, [*own, *own, range(HEAD), range(HEAD)])
+    for patch, head in enumerate((3, 0)):  # the first patch lies one token behind its latent, the second two
+        columns = slice(head * HEAD, head * HEAD + COEFFICIENTS)
         scattered[:HEARD, columns] = synthesis[patch * HEARD : (patch + 1) * HEARD]
+        for band in range(len(BANDS_HZ)):
+            source = head * HEAD + COEFFICIENTS + patch * len(BANDS_HZ) + band
+            scattered[PATCH_STRENGTH + band, source] = 1.0
+
+
+def _set_projection(weight: torch.Tensor, bias: torch.Tensor) -> None:
+    """Between the token's channels, the rows of `weight`, and the latent's: coefficients first, strengths last."""
+    weight.zero_()
+    bias.zero_()
+    weight[:COEFFICIENTS, :COEFFICIENTS] = torch.eye(COEFFICIENTS)
+    weight[LATENT_STRENGTH : LATENT_STRENGTH + STRENGTHS, COEFFICIENTS:] = torch.eye(STRENGTHS)
 
 
 def _expanded() -> tuple[float, tuple[float, float], tuple[float, float]]:
@@ -126,6 +156,32 @@ def _principal(rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
     return vectors, (rows @ vectors).std(0).clamp(min=1e-9)
 
 
+def _probes(blocks: torch.Tensor) -> torch.Tensor:
+    """(2 · PATCH, gains · bands · PROBES): noise of each band, in the middle, against which a patch is held.
+
+    A band's first set has deviation 1 on `blocks`, each further set is louder by its gain.
+    """
+    rng = np.random.default_rng(1)
+    hertz = np.fft.rfftfreq(PATCH, 1 / 44100)
+    columns = []
+    for gain in PROBE_GAINS:
+        for low, high in BANDS_HZ:
+            spectra = (
+                rng.standard_normal((PROBES, len(hertz), 2)) @ (1, 1j) * ((hertz >= low) & (hertz < high))
+            )
+            noise = torch.from_numpy(np.fft.irfft(spectra, PATCH).astype(np.float32))
+            probe = torch.cat([noise, noise], dim=1).T
+            columns.append(probe * gain / (blocks.reshape(-1, 2 * PATCH) @ probe).std())
+    return torch.cat(columns, dim=1)
+
+
+def _noises(probes: torch.Tensor) -> torch.Tensor:
+    """The probes at the level at which they measure 1, every other one turned against itself in stereo."""
+    noise = probes / probes.square().sum(0)
+    noise[PATCH:, ::2] *= -1
+    return noise
+
+
 def _flattened(rows: torch.Tensor) -> torch.Tensor:
     level = rows.square().mean(1, keepdim=True).sqrt()
     return rows / (level + 1e-2 * level.max()) ** FLATTEN
@@ -150,8 +206,8 @@ def _set_mapping(conv: Any, weight: torch.Tensor) -> None:
     conv.bias.zero_()
 
 
-def _fix_heads(block: Any) -> torch.Tensor:
-    """Each head copies its channels from the token at its distance; returns the output matrix, zero, to be filled."""
+def _fix_heads(block: Any, sources: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Each head copies the channels `sources` of the token at its distance; returns the output matrix, to be filled."""
     attention, frequencies = block.attn, block.attn.rope.inv_freq
     half = len(frequencies)
     block.norm_attn.alpha.fill_(STRAIGHT)
@@ -170,25 +226,41 @@ def _fix_heads(block: Any) -> torch.Tensor:
             phase = -frequencies[index] * distance
             for row, part in ((index, phase.cos()), (index + half, -phase.sin())):
                 queries[head, row, CONSTANT] = torch.atanh(0.8 * part) / 4.0
-    for head, source in enumerate(SOURCES):
-        values[head, :, source : source + HEAD] = torch.eye(HEAD)
+    for head, channels in enumerate(sources):
+        for row, channel in enumerate(channels):
+            values[head, row, channel] = 1.0
     return attention.to_out.weight
 
 
-def _add_tanhs(block: Any, heights: list[float]) -> None:
-    """The feed-forward adds `height` · tanh of each following group of channels to the first group."""
+def _add_tanhs(block: Any, heights: list[float]) -> int:
+    """The feed-forward adds `height` · tanh of each following group of channels to the first; returns units used."""
     block.norm_ff.alpha.fill_(1.0)
-    inner = block.ff.proj_out.in_features
-    value, gate = block.ff.proj_in.weight.view(2, inner, WIDTH)
-    value_bias, gate_bias = block.ff.proj_in.bias.view(2, inner)
     for number, height in enumerate(heights):
-        for channel in range(LATENT_CHANNELS):
-            unit = number * LATENT_CHANNELS + channel
-            source = LATENT_CHANNELS + unit
-            if source == CONSTANT:
-                continue
-            value[unit].zero_()
-            gate[unit].zero_()
-            value_bias[unit], gate_bias[unit] = 0.0, OPEN_GATE
-            value[unit, source] = 1.0
+        for channel in range(COEFFICIENTS):
+            unit = number * COEFFICIENTS + channel
+            _set_unit(block.ff, unit, value=({COEFFICIENTS + unit: 1.0}, 0.0), gate=({}, OPEN_GATE))
             block.ff.proj_out.weight[channel, unit] = height
+    return len(heights) * COEFFICIENTS
+
+
+def _add_strengths(block: Any, unit: int) -> None:
+    """The feed-forward, from `unit` on, adds up the size of each band's projections, compressed by the norm's tanh."""
+    bands = [band for _ in PROBE_GAINS for band in range(len(BANDS_HZ)) for _ in range(PROBES)]
+    for probe, band in enumerate(bands):
+        for sign in (1, -1):
+            _set_unit(block.ff, unit, value=({}, 1.0), gate=({PROBED + probe: sign * STEEP}, 0.0))
+            block.ff.proj_out.weight[PATCH_STRENGTH + band, unit] = 1 / (STEEP * PROBES)
+            unit += 1
+
+
+def _set_unit(
+    ff: Any, unit: int, value: tuple[dict[int, float], float], gate: tuple[dict[int, float], float]
+) -> None:
+    """One unit of a feed-forward: weights by channel, and bias, of its value and of its gate."""
+    inner = ff.proj_out.in_features
+    for part, (weights, bias) in enumerate((value, gate)):
+        row = part * inner + unit
+        ff.proj_in.weight[row].zero_()
+        for channel, weight in weights.items():
+            ff.proj_in.weight[row, channel] = weight
+        ff.proj_in.bias[row] = bias
