@@ -39,13 +39,13 @@ def distortion_db(model: AutoencoderSAME, audio: torch.Tensor) -> float:
 
 
 def test_untrained_it_codes_sound_and_its_quiet_copy(codec: AutoencoderSAME, sound: np.ndarray) -> None:
-    audio = draw_crops(sound, 12, np.random.default_rng(3))
+    audio = draw_crops(sound, 12, 12.0, np.random.default_rng(3))
     assert distortion_db(codec, audio) > 4
     assert distortion_db(codec, audio * 0.01) > 3, "forty decibels below"
 
 
 def test_quiet_sound_takes_its_share_of_the_latents(codec: AutoencoderSAME, sound: np.ndarray) -> None:
-    audio = draw_crops(sound, 12, np.random.default_rng(3))
+    audio = draw_crops(sound, 12, 12.0, np.random.default_rng(3))
     with torch.no_grad():
         loud, quiet = (codec.encode(audio * gain).latents.std() for gain in (1.0, 0.01))
     assert loud / quiet < 50, "a hundredth of the sound is more than a hundredth of the latents"
@@ -60,13 +60,13 @@ def test_what_is_companded_is_expanded_again() -> None:
 
 
 def test_whitening_changes_latents_and_not_the_sound(codec: AutoencoderSAME, sound: np.ndarray) -> None:
-    audio = draw_crops(sound, 4, np.random.default_rng(4))
+    audio = draw_crops(sound, 4, 12.0, np.random.default_rng(4))
     with torch.no_grad():
         before = codec.decode(codec.encode(audio).latents).sample
         whiten_latents(codec, sound)
         latents = codec.encode(audio).latents
         torch.testing.assert_close(codec.decode(latents).sample, before, atol=1e-3, rtol=1e-3)
-        crops = codec.encode(draw_crops(sound, 192, np.random.default_rng(1))).latents
+        crops = codec.encode(draw_crops(sound, 192, 12.0, np.random.default_rng(1))).latents
     assert crops.std((0, 2)) == pytest.approx(np.ones(crops.shape[1]), rel=1e-2)
 
 

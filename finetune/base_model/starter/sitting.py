@@ -17,18 +17,14 @@ from finetune.files import write_file
 SAVE_EVERY_SECONDS = 60
 
 
-def read_options(
-    description: str | None, steps: int, batch: int, learning_rate: float, kits: int
-) -> argparse.Namespace:
-    """The command line, with these defaults."""
+def read_options(description: str | None, **defaults: int | float) -> argparse.Namespace:
+    """The command line: the folder `work`, and a number for each of `defaults`."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--batch", type=int, default=batch)
-    parser.add_argument("--learning-rate", type=float, default=learning_rate)
-    parser.add_argument("--kits", type=int, default=kits)
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     return parser.parse_args()
 
 

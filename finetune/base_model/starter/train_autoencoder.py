@@ -8,8 +8,9 @@ WORK keeps the rendered sound, a checkpoint every minute (a second call goes on 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
 from finetune.base_model.starter.grooves import kit_clips
 from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, read_options, training_device
+from finetune.base_model.starter.stereo import cut_crops
 from finetune.base_model.starter.transform import start_as_transform
 
 CROP_LATENTS = 40
@@ -30,6 +32,7 @@ RESOLUTIONS = ((256, 64, 20), (1024, 256, 40), (2048, 512, 80))  # window and ho
 FLOOR = 1e-4  # spectral level below which nothing is heard, full scale being 1
 SEED = 0
 WARMUP = 100
+SOFTER_DB, MUCH_SOFTER_DB = 12.0, 40.0  # how much softer than rendered sound may be, at first and in the end
 NOISE = 0.1  # most that is added to latents, of their deviation
 
 
@@ -50,14 +53,11 @@ def _render_kit(number: int) -> np.ndarray:
     )
 
 
-def draw_crops(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
-    """Random (batch, 2, samples) crops with random gain, polarity, and left and right swapped."""
-    length = CROP_LATENTS * SAMPLES_PER_LATENT
-    starts = rng.integers(0, sound.shape[1] - length, batch)
-    crops = np.stack([sound[:, s : s + length] for s in starts]).astype(np.float32) / 32767
-    gains = rng.choice([-1, 1], batch) * 10 ** (-rng.uniform(0, 12, batch) / 20)
-    crops *= gains[:, None, None].astype(np.float32)
-    return torch.from_numpy(crops[:, :: rng.choice([-1, 1])].copy())
+def draw_crops(sound: np.ndarray, batch: int, quietest_db: float, rng: np.random.Generator) -> torch.Tensor:
+    """Random (batch, 2, samples) crops, up to `quietest_db` softer, of either polarity, at any place in the stereo."""
+    crops = cut_crops(sound, batch, CROP_LATENTS * SAMPLES_PER_LATENT, rng)
+    gains = rng.choice([-1, 1], batch) * 10 ** (-rng.uniform(0, quietest_db, batch) / 20)
+    return torch.from_numpy(crops * gains[:, None, None].astype(np.float32))
 
 
 def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -106,13 +106,13 @@ def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.
     noisy = latents + amount * torch.randn(latents.shape, generator=rng).to(latents)
     got = model.decode(noisy).sample
     waveform = (got - audio).abs().mean((1, 2)) / (audio.abs().mean((1, 2)) + 0.01)
-    return spectral_loss(got, audio) + 0.8 * waveform.mean()
+    return spectral_loss(got, audio) + 1.2 * waveform.mean()
 
 
 @torch.no_grad()
 def whiten_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
     """Fold each latent channel's mean and deviation into the bottleneck and the decoder: same sound, unit latents."""
-    audio = draw_crops(sound, 192, np.random.default_rng(1))
+    audio = draw_crops(sound, 192, SOFTER_DB, np.random.default_rng(1))
     bottleneck, proj = model.bottleneck, model.decoder.proj
     latents = torch.cat([model.encode(part).latents for part in audio.split(16)])
     mean, deviation = latents.mean((0, 2)), latents.std((0, 2)) + 1e-6
@@ -122,32 +122,53 @@ def whiten_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
     proj.weight.mul_(deviation[None, :])
 
 
-def train(work: Path, steps: int, batch: int, learning_rate: float, kits: int) -> None:
+def train(work: Path, steps: int, decoder_steps: int, batch: int, learning_rate: float, kits: int) -> None:
+    """First the whole autoencoder. Then, the latents being what they are from now on, the decoder alone, also on
+    sound so quiet that it must learn to be silent."""
     keep_memory()
     work.mkdir(parents=True, exist_ok=True)
     sound = render_sound(work / "sound.npy", kits)
-    torch.manual_seed(0)
-    model = AutoencoderSAME(**AUTOENCODER)
-    start_as_transform(model, sound)
-    device = training_device()
-    model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    sitting = Sitting(work / "autoencoder.state.safetensors", {"model": model}, optimizer)
+    vae, device = work / "vae", training_device()
+    if not vae.exists():
+        torch.manual_seed(0)
+        model = AutoencoderSAME(**AUTOENCODER)
+        start_as_transform(model, sound)
+        draw = partial(draw_crops, sound, batch, SOFTER_DB)
+        optimise(model.to(device), model, work / "autoencoder.state.safetensors", draw, steps, learning_rate)
+        whiten_latents(model.cpu(), sound)
+        model.save_pretrained(vae)
+    model = AutoencoderSAME.from_pretrained(vae).to(device)
+    model.encoder.requires_grad_(False)
+    draw = partial(draw_crops, sound, batch, MUCH_SOFTER_DB)
+    optimise(model, model.decoder, work / "decoder.state.safetensors", draw, decoder_steps, learning_rate)
+    model.cpu().save_pretrained(vae)
+
+
+def optimise(
+    model: AutoencoderSAME,
+    learning: torch.nn.Module,
+    state: Path,
+    draw: Callable[[np.random.Generator], torch.Tensor],
+    steps: int,
+    learning_rate: float,
+) -> None:
+    """Train the part `learning` of `model` up to `steps`, from where `state` is."""
+    optimizer = torch.optim.AdamW(
+        learning.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    sitting = Sitting(state, {"model": model}, optimizer)
     while sitting.done < steps:
         step = sitting.done
         optimizer.param_groups[0]["lr"] = rate_at(learning_rate, WARMUP, step, steps)
-        audio = draw_crops(sound, batch, np.random.default_rng([2, step])).to(device)
+        audio = draw(np.random.default_rng([2, step])).to(model.device)
         loss = reconstruction_loss(model, audio, torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimizer.step()
         sitting.advance(loss, steps, say_every=25)
-    model.cpu()
-    whiten_latents(model, sound)
-    model.save_pretrained(work / "vae")
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, steps=2400, batch=8, learning_rate=3e-4, kits=48)
-    train(options.work, options.steps, options.batch, options.learning_rate, options.kits)
+    options = read_options(__doc__, steps=2000, decoder_steps=1500, batch=8, learning_rate=3e-4, kits=48)
+    train(**vars(options))

@@ -195,5 +195,5 @@ def export(base: BaseModel, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, steps=9000, batch=2400, learning_rate=1e-3, kits=200)
-    train(options.work, options.steps, options.batch, options.learning_rate, options.kits)
+    options = read_options(__doc__, steps=9000, frames=2400, learning_rate=1e-3, kits=140)
+    train(**vars(options))

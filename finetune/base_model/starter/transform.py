@@ -21,6 +21,7 @@ import torch
 from diffusers import AutoencoderSAME
 
 from finetune.base_model.starter.geometry import AUTOENCODER, LATENT_CHANNELS, SAMPLES_PER_LATENT
+from finetune.base_model.starter.stereo import cut_crops
 
 PATCH = AUTOENCODER["patch_size"]
 STRIDE = AUTOENCODER["encoder_strides"][0]
@@ -33,7 +34,7 @@ SHARPNESS = (16.0, 12.0)  # attention logits of the two highest rotary frequenci
 OPEN_GATE = 1.2784645  # silu of it is 1
 FLATTEN = 0.5  # a loud block counts for the bases by this power of its level
 
-BANDS_HZ = ((1500, 3000), (3000, 6000), (6000, 11000), (11000, 18000))
+BANDS_HZ = ((1000, 2500), (2500, 5500), (5500, 10500), (10500, 18000))
 PROBES = 6  # projections of a patch from which one band's strength is read, for each gain
 PROBE_GAINS = (1.0, 16.0)  # loud and quiet strengths, each between nothing and the end of a tanh
 STEEP = 6.0  # silu(x) + silu(-x) is |x| from about 2
@@ -135,9 +136,7 @@ def _expanded() -> tuple[float, tuple[float, float], tuple[float, float]]:
 
 def _blocks(sound: np.ndarray, count: int = 12000) -> torch.Tensor:
     """(count, patches, 2 · PATCH): random latents' worth of sound, laid out as the patch embedding does."""
-    rng = np.random.default_rng(0)
-    starts = rng.integers(0, sound.shape[1] - SAMPLES_PER_LATENT, count)
-    cut = np.stack([sound[:, s : s + SAMPLES_PER_LATENT] for s in starts]).astype(np.float32) / 32767
+    cut = cut_crops(sound, count, SAMPLES_PER_LATENT, np.random.default_rng(0))
     return (
         torch.from_numpy(cut).reshape(count, 2, STRIDE, PATCH).permute(0, 2, 1, 3).reshape(count, STRIDE, -1)
     )
