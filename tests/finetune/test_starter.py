@@ -44,7 +44,7 @@ def test_the_autoencoder_keeps_what_was_struck_when(starter: BaseModel) -> None:
     distortion = 10 * torch.log10(sound.square().sum() / (sound - back).square().sum())
     assert distortion > 3, "signal to distortion in dB"
     hops = [x[0].mean(0).unfold(0, 1024, 1024).square().mean(-1).add(1e-7).log() for x in (sound, back)]
-    assert torch.corrcoef(torch.stack(hops))[0, 1] > 0.9, "the envelope every 23 ms"
+    assert torch.corrcoef(torch.stack(hops))[0, 1] > 0.85, "the envelope every 23 ms"
 
 
 def test_low_and_high_pieces_are_told_apart(starter: BaseModel) -> None:

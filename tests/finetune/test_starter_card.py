@@ -91,6 +91,7 @@ def test_the_hash_changes_with_the_generator(monkeypatch: pytest.MonkeyPatch) ->
         "__init__.py",
         "geometry.py",
         "transform.py",
+        "stereo.py",
         "sitting.py",
         "words.py",
         "encoded.py",

@@ -24,6 +24,7 @@ from finetune.files import write_file
 SEED = 1
 LEVEL = 0.5  # deviation of a loop's latents: an attack is several times louder, and noise must drown it too
 NEIGHBOURS = 4  # a batch is drawn from this many times its size of clips of about one length
+EXTRA_TOKENS = 48  # what a clip costs besides its latents: memory tokens, and the text it looks at
 LONGER = 6.0  # frames of silence, in the mean, that follow the longest clip of a batch
 
 
@@ -41,7 +42,7 @@ class Encoded:
         (clips, channels, length) float32 and their fields: many short clips, or a few long ones.
         """
         first = int(rng.integers(0, len(self.latents)))
-        count = max(2, round(frames / self.latents[first].shape[1]))
+        count = max(2, round(frames / (self.latents[first].shape[1] + EXTRA_TOKENS)))
         start = min(first, len(self.latents) - NEIGHBOURS * count)
         chosen = sorted(start + rng.choice(NEIGHBOURS * count, count, replace=False))
         extra = int(rng.exponential(LONGER)) if rng.random() < 0.3 else 0

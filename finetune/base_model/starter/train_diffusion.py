@@ -44,7 +44,7 @@ from finetune.objective import (
 )  # fmt: skip
 
 WARMUP = 200
-WORD_STEPS, WORD_BATCH = 1000, 64
+WORD_STEPS, WORD_BATCH = 2500, 64
 DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
 LOUD = 2.0  # text is a third of what cross-attention sees, the rest is silent padding
