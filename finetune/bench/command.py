@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finetune.bench.figures import Grid, Part
+from finetune.bench.figures import Grid, Part, PartName
 from finetune.errors import WoodshedError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 words = Console(stderr=True, highlight=False)
 
-PARTS = ("autoencoder", "prompts", "tempo", "fine-tuning", "speed")
+PARTS = tuple(PartName)
 
 
 @app.callback()
@@ -63,7 +63,7 @@ def starter(
         raise WoodshedError(
             f"'{recordings}' has no folder takes/: --recordings names a folder with takes/, loops/ and one_shots/."
         )
-    from finetune.bench.starter import PartName, Plan, run
+    from finetune.bench.starter import Plan, run
     from finetune.bench.starter import as_json as document
 
     plan = Plan(recordings, out, hits, loops, minutes, seeds, steps, guidance)

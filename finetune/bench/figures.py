@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+class PartName(StrEnum):
+    """The parts of the starter's benchmark."""
+
+    autoencoder = "autoencoder"
+    prompts = "prompts"
+    tempo = "tempo"
+    fine_tuning = "fine-tuning"
+    speed = "speed"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,10 @@ import torch
 
 from finetune.base_model import BaseModel
 from finetune.bench import autoencoder, fine_tuning, page, prompts, speed, tempo
-from finetune.bench.figures import Part
+from finetune.bench.figures import Part, PartName
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 from finetune.hear import load
-
-
-class PartName(StrEnum):
-    autoencoder = "autoencoder"
-    prompts = "prompts"
-    tempo = "tempo"
-    fine_tuning = "fine-tuning"
-    speed = "speed"
 
 
 @dataclass(frozen=True)
@@ -76,12 +67,6 @@ def machine() -> str:
 
 def _part(name: PartName, base: BaseModel, plan: Plan) -> Part:
     match name:
-        case PartName.autoencoder if plan.recordings is None:
-            title, why = (
-                "Autoencoder on recordings it never heard",
-                "it needs real recordings: say --recordings FOLDER.",
-            )
-            return Part(name, title, left_out=why)
         case PartName.autoencoder:
             return autoencoder.benchmark(base, plan.recordings)
         case PartName.prompts:

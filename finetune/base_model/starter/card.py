@@ -1,6 +1,6 @@
 """The starter's rights manifest and model card, made with Woodshed's own preparation of its own training sound.
 
-    python -m finetune.base_model.starter.card WORK --kits 200 --autoencoder-kits 48
+    python -m finetune.base_model.starter.card WORK --kits 140 --autoencoder-kits 48
 
 WORK is the folder of the trainings; the numbers are the kits that they were given. Some training clips go to
 WORK/examples and through `data_prep.prepare` into WORK/dataset; WORK/weights gets `rights.jsonl` and `README.md`.
@@ -8,7 +8,6 @@ WORK/examples and through `data_prep.prepare` into WORK/dataset; WORK/weights ge
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shutil
@@ -19,12 +18,14 @@ from typing import Any
 import soundfile as sf
 
 from data_prep.captions import join_words
+from data_prep.files import read_json_lines
 from data_prep.preparation import prepare
 from data_prep.rights import Basis, Rights
 from data_prep.settings import Settings
 from data_prep.slices import Slicing
 from finetune.base_model.starter.encoded import SEED
 from finetune.base_model.starter.grooves import Clip, kit_clips
+from finetune.base_model.starter.sitting import read_options
 from finetune.base_model.starter.styles import FASTEST_BPM, GRIDS, SLOWEST_BPM
 from finetune.base_model.starter.synthesis import SAMPLE_RATE
 from finetune.base_model.starter.train_autoencoder import SEED as AUTOENCODER_SEED
@@ -117,17 +118,13 @@ def _material(work: Path, kits: int, autoencoder_kits: int) -> Row:
 
 def manifest(dataset: Path, examples: dict[str, tuple[int, int]], material: Row) -> list[Row]:
     """The statement that `prepare` kept, with what it covers; then a row for each example, to render and compare."""
-    (statement,) = _json_lines(dataset / "rights.jsonl")
+    (statement,) = read_json_lines(dataset / "rights.jsonl")
     rows = [statement | {"weights_licence": "Apache-2.0", "covers": material}]
-    for row in _json_lines(dataset / "manifest.jsonl"):
+    for row in read_json_lines(dataset / "manifest.jsonl"):
         kit, place = examples[row["recording"]]
         kept = {name: row[name] for name in ("rights", "recording", "pcm_sha256", "seconds", "text")}
         rows.append(kept | {"seed": SEED, "kit": kit, "clip": place})
     return rows
-
-
-def _json_lines(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
 
 
 def _parts(weights: Path) -> list[tuple[str, str, float]]:
@@ -218,14 +215,7 @@ learn on, for teaching and for tests; for music, fine-tune a real base. `docs/st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--kits", type=int, default=200)
-    parser.add_argument("--autoencoder-kits", type=int, default=48)
-    options = parser.parse_args()
-    write_card(options.work, options.kits, options.autoencoder_kits)
+    write_card(**vars(read_options(__doc__, kits=140, autoencoder_kits=48)))
 
 
 if __name__ == "__main__":
