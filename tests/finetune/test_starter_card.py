@@ -97,6 +97,6 @@ def test_the_hash_changes_with_the_generator(monkeypatch: pytest.MonkeyPatch) ->
         "encoded.py",
         "card.py",
     }
-    trainings |= {"library.py", "train_autoencoder.py", "train_diffusion.py"}
+    trainings |= {"library.py", "rhythm.py", "train_autoencoder.py", "train_diffusion.py"}
     monkeypatch.undo()
     assert set(card.SOURCES) == {p.name for p in package.glob("*.py")} - trainings

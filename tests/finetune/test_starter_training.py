@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderSAME
+from safetensors.torch import load_file
 
+from finetune.base_model import load_base
+from finetune.base_model.starter import sitting, train_autoencoder, train_diffusion
 from finetune.base_model.starter.encoded import NEIGHBOURS, Encoded
 from finetune.base_model.starter.geometry import AUTOENCODER
 from finetune.base_model.starter.grooves import kit_clips
 from finetune.base_model.starter.sitting import Sitting, rate_at
-from finetune.base_model.starter.train_autoencoder import draw_crops, spectral_loss, whiten_latents
-from finetune.base_model.starter.transform import COMPANDED, _expanded, start_as_transform
+from finetune.base_model.starter.train_autoencoder import STEADY, draw_crops, scale_latents, spectral_loss
+from finetune.base_model.starter.transform import COEFFICIENTS, COMPANDED, _expanded, start_as_transform
 from finetune.base_model.starter.words import TEMPO_BINS, Facts
+from finetune.generate import Request, generate
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +65,20 @@ def test_what_is_companded_is_expanded_again() -> None:
         assert again == pytest.approx(x, rel=0.12, abs=0.002)
 
 
-def test_whitening_changes_latents_and_not_the_sound(codec: AutoencoderSAME, sound: np.ndarray) -> None:
+def test_scaling_changes_latents_and_not_the_sound(codec: AutoencoderSAME, sound: np.ndarray) -> None:
     audio = draw_crops(sound, 4, 12.0, np.random.default_rng(4))
     with torch.no_grad():
         before = codec.decode(codec.encode(audio).latents).sample
-        whiten_latents(codec, sound)
+        scale_latents(codec, sound)
         latents = codec.encode(audio).latents
         torch.testing.assert_close(codec.decode(latents).sample, before, atol=1e-3, rtol=1e-3)
         crops = codec.encode(draw_crops(sound, 192, 12.0, np.random.default_rng(1))).latents
-    assert crops.std((0, 2)) == pytest.approx(np.ones(crops.shape[1]), rel=1e-2)
+    away = crops - crops.mean((0, 2))[:, None]
+    steadiness = (away[:, :, 1:] * away[:, :, :-1]).mean((0, 2)) / away.var((0, 2))
+    deviations = crops.std((0, 2))
+    assert deviations == pytest.approx(1 + STEADY * steadiness.clamp(min=0), rel=1e-2)
+    strengths, phases = deviations[COEFFICIENTS:], deviations[:8]
+    assert strengths.min() > 2 * phases.max(), "how loudly is told before how exactly"
 
 
 def test_a_rise_that_was_not_played_costs_more_than_a_steady_hiss() -> None:
@@ -109,20 +120,34 @@ def test_batches_hold_clips_of_about_one_length() -> None:
             assert (row[:, length:] == 0).all()
 
 
+def test_a_part_of_the_library_keeps_clips_and_fields_together() -> None:
+    latents = [torch.full((3, 4), float(number)).half() for number in range(6)]
+    library = Encoded(latents, [{"number": number} for number in range(6)], torch.zeros(3, 1))
+    odd = library.only(lambda fields: fields["number"] % 2)
+    assert [fields["number"] for fields in odd.fields] == [1, 3, 5]
+    assert [float(clip[0, 0]) for clip in odd.latents] == [1, 3, 5]
+
+
+def test_longer_clips_are_drawn_more_often() -> None:
+    latents = [torch.zeros(3, length).half() for length in (25, 100, 400)]
+    library = Encoded(latents, [{}, {}, {}], torch.zeros(3, 1))
+    assert library.chances == pytest.approx([1 / 7, 2 / 7, 4 / 7])
+
+
 def sit(path: Path, stops: list[int]) -> torch.Tensor:
     """A tiny training of 8 steps in several sittings."""
     for stop in stops:
         torch.manual_seed(0)
         model = torch.nn.Linear(3, 2)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        sitting = Sitting(path, {"model": model}, optimizer)
-        while sitting.done < stop:
-            data = torch.randn(4, 3, generator=torch.Generator().manual_seed(sitting.done))
+        state = Sitting(path, {"model": model}, optimizer)
+        while state.done < stop:
+            data = torch.randn(4, 3, generator=torch.Generator().manual_seed(state.done))
             loss = model(data).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            sitting.advance(loss, stop, say_every=100)
+            state.advance(loss, stop, say_every=100)
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -136,3 +161,34 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth() -> None:
     assert rate_at(1.0, 100, 0, 1000) == pytest.approx(0.01)
     assert rate_at(1.0, 100, 500, 1000) == pytest.approx(0.51)
     assert rate_at(1.0, 100, 1000, 1000) == pytest.approx(0.02)
+
+
+def test_the_two_commands_make_a_base_and_may_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_diffusion, "WORD_STEPS", 2)
+    monkeypatch.setattr(sitting, "SAVE_EVERY_SECONDS", -1)
+    train_autoencoder.train(tmp_path, steps=1, decoder_steps=1, batch=1, learning_rate=3e-4, kits=1)
+    train = partial(train_diffusion.train, tmp_path, steps=3, frames=300, learning_rate=1e-3, kits=1)
+    train()
+    sound = generate(load_base(str(tmp_path / "weights")), Request("a snare", 0.5, steps=2))
+    assert sound.shape == (2, 22050)
+    assert np.isfinite(sound).all()
+    transformer = tmp_path / "weights" / "transformer" / "diffusion_pytorch_model.safetensors"
+    whole = transformer.read_bytes()
+    (tmp_path / "diffusion.state.safetensors").unlink()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_diffusion, "rate_at", stopping_before(2))
+        train()
+    assert load_file(tmp_path / "diffusion.state.safetensors")["done"] == 2
+    train()
+    assert transformer.read_bytes() == whole
+
+
+def stopping_before(last: int) -> Callable[[float, int, int, int], float]:
+    def rate(learning_rate: float, warmup: int, step: int, steps: int) -> float:
+        if step == last:
+            raise KeyboardInterrupt
+        return rate_at(learning_rate, warmup, step, steps)
+
+    return rate

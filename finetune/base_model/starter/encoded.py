@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from multiprocessing import get_context
 from os import cpu_count
@@ -22,7 +24,7 @@ from finetune.base_model.starter.prompts import caption_fields
 from finetune.files import write_file
 
 SEED = 1
-LEVEL = 0.5  # deviation of a loop's latents: an attack is several times louder, and noise must drown it too
+LEVEL = 0.9  # deviation of a loop's latents: an attack is several times louder, and noise must drown it too
 NEIGHBOURS = 4  # a batch is drawn from this many times its size of clips of about one length
 EXTRA_TOKENS = 48  # what a clip costs besides its latents: memory tokens, and the text it looks at
 LONGER = 6.0  # frames of silence, in the mean, that follow the longest clip of a batch
@@ -30,18 +32,31 @@ LONGER = 6.0  # frames of silence, in the mean, that follow the longest clip of 
 
 @dataclass
 class Encoded:
-    """Clips sorted by length; `latents[i]`: (channels, frames) float16, `fields[i]`: what its captions may say."""
+    """Clips sorted by length; `latents[i]`: (channels, frames) float16, `fields[i]`: what its captions may say.
+
+    A clip is drawn the more often the longer it is, by the root of its length: there is more in it to learn.
+    """
 
     latents: list[torch.Tensor]
     fields: list[dict[str, Any]]
     silence: torch.Tensor
+
+    @cached_property
+    def chances(self) -> np.ndarray:
+        roots = np.sqrt([clip.shape[1] for clip in self.latents])
+        return np.asarray(roots / roots.sum())
+
+    def only(self, wanted: Callable[[dict[str, Any]], bool]) -> Encoded:
+        """The clips whose fields are `wanted`."""
+        pairs = [pair for pair in zip(self.latents, self.fields, strict=True) if wanted(pair[1])]
+        return Encoded([latents for latents, _ in pairs], [fields for _, fields in pairs], self.silence)
 
     def draw(self, frames: int, rng: np.random.Generator) -> tuple[torch.Tensor, list[dict[str, Any]]]:
         """About `frames` latents of neighbours in length, the shorter continued with silence.
 
         (clips, channels, length) float32 and their fields: many short clips, or a few long ones.
         """
-        first = int(rng.integers(0, len(self.latents)))
+        first = int(rng.choice(len(self.latents), p=self.chances))
         count = max(2, round(frames / (self.latents[first].shape[1] + EXTRA_TOKENS)))
         start = min(first, len(self.latents) - NEIGHBOURS * count)
         chosen = sorted(start + rng.choice(NEIGHBOURS * count, count, replace=False))

@@ -33,6 +33,7 @@ FLOOR = 1e-4  # spectral level below which nothing is heard, full scale being 1
 SEED = 0
 WARMUP = 100
 SOFTER_DB, MUCH_SOFTER_DB = 12.0, 40.0  # how much softer than rendered sound may be, at first and in the end
+STEADY = 3.0  # how much larger than the others a channel of latents becomes that never changes
 NOISE = 0.1  # most that is added to latents, of their deviation
 
 
@@ -110,16 +111,23 @@ def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.
 
 
 @torch.no_grad()
-def whiten_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
-    """Fold each latent channel's mean and deviation into the bottleneck and the decoder: same sound, unit latents."""
+def scale_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
+    """Scale the latents' channels, in the bottleneck and back in the decoder: same sound.
+
+    Each gets mean 0 and deviation 1, or up to 1 + STEADY where one latent tells of the next. What a model of them can
+    foresee, when and how loudly something is struck, then stands out of the noise before what nobody can, its phase.
+    """
     audio = draw_crops(sound, 192, SOFTER_DB, np.random.default_rng(1))
     bottleneck, proj = model.bottleneck, model.decoder.proj
     latents = torch.cat([model.encode(part).latents for part in audio.split(16)])
-    mean, deviation = latents.mean((0, 2)), latents.std((0, 2)) + 1e-6
-    bottleneck.scale.div_(deviation[None, :, None])
-    bottleneck.bias.sub_(mean[None, :, None]).div_(deviation[None, :, None])
+    mean, variance = latents.mean((0, 2)), latents.var((0, 2)) + 1e-12
+    away = latents - mean[:, None]
+    steadiness = (away[:, :, 1:] * away[:, :, :-1]).mean((0, 2)) / variance
+    unit = variance.sqrt() / (1 + STEADY * steadiness.clamp(min=0))
+    bottleneck.scale.div_(unit[None, :, None])
+    bottleneck.bias.sub_(mean[None, :, None]).div_(unit[None, :, None])
     proj.bias.add_(proj.weight @ mean)
-    proj.weight.mul_(deviation[None, :])
+    proj.weight.mul_(unit[None, :])
 
 
 def train(work: Path, steps: int, decoder_steps: int, batch: int, learning_rate: float, kits: int) -> None:
@@ -135,7 +143,7 @@ def train(work: Path, steps: int, decoder_steps: int, batch: int, learning_rate:
         start_as_transform(model, sound)
         draw = partial(draw_crops, sound, batch, SOFTER_DB)
         optimise(model.to(device), model, work / "autoencoder.state.safetensors", draw, steps, learning_rate)
-        whiten_latents(model.cpu(), sound)
+        scale_latents(model.cpu(), sound)
         model.save_pretrained(vae)
     model = AutoencoderSAME.from_pretrained(vae).to(device)
     model.encoder.requires_grad_(False)

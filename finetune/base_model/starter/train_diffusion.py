@@ -32,6 +32,7 @@ from finetune.base_model.starter.geometry import (
     TRANSFORMER,
 )  # fmt: skip
 from finetune.base_model.starter.prompts import draw_caption, train_tokenizer
+from finetune.base_model.starter.rhythm import listen_back
 from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, read_options, training_device
 from finetune.base_model.starter.words import read, teach_words
 from finetune.objective import (
@@ -47,6 +48,11 @@ WARMUP = 200
 WORD_STEPS, WORD_BATCH = 2500, 64
 DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
+LESSONS = 3  # one step in so many teaches rhythm
+LESSON_SECONDS = 5.0  # with loops up to this long
+LESSON_NOISE = (
+    0.75  # and at least this much noise: so little of the loop is heard that its tempo must be read
+)
 LOUD = 2.0  # text is a third of what cross-attention sees, the rest is silent padding
 AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
 
@@ -57,6 +63,7 @@ def build(work: Path, library: Encoded, device: torch.device) -> BaseModel:
     transformer = StableAudio3DiTModel(**TRANSFORMER)
     mend_transformer(transformer)
     silence_branches(transformer)
+    listen_back(transformer)
     duration_embedder = StableAudio3DurationEmbedder(**DURATION)
     text_encoder, tokenizer = literate_encoder(work, library, device)
     return BaseModel(
@@ -103,7 +110,9 @@ def embed(base: BaseModel, captions: list[str]) -> list[PromptEmbedding]:
     return [PromptEmbedding(row[:length]) for row, length in zip(states, lengths, strict=True)]
 
 
-def flow_loss(base: BaseModel, library: Encoded, frames: int, step: int, turned: int = 0) -> torch.Tensor:
+def flow_loss(
+    base: BaseModel, library: Encoded, frames: int, step: int, turned: int = 0, least_noise: float = 0.0
+) -> torch.Tensor:
     """The objective that adapters are trained with, on one batch; `turned` gives each clip another one's caption."""
     rng, generator = np.random.default_rng([3, step]), torch.Generator().manual_seed(step)
     clean, fields = library.draw(frames, rng)
@@ -112,6 +121,7 @@ def flow_loss(base: BaseModel, library: Encoded, frames: int, step: int, turned:
     exact = rng.random(batch) < 0.5  # the other half as the real bases were told: whole seconds, rounded up
     told = [f["seconds"] if e else math.ceil(f["seconds"]) for f, e in zip(fields, exact, strict=True)]
     t = shift_by_length(draw_timesteps(batch, generator), torch.full((batch,), length))
+    t = least_noise + (1 - least_noise) * t
     noise = torch.randn(clean.shape, generator=generator)
     kept = draw_kept_mask(batch, length, MASK_SHARES, generator)
     dropped = draw_dropped(batch, DROPOUT, generator)
@@ -134,11 +144,15 @@ def train(work: Path, steps: int, frames: int, learning_rate: float, kits: int) 
     )
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    loops = library.only(lambda f: f["kind"] == "loop" and f["seconds"] <= LESSON_SECONDS)
     sitting = Sitting(work / "diffusion.state.safetensors", {"model": model, "average": average}, optimizer)
     while sitting.done < steps:
         step = sitting.done
         optimizer.param_groups[0]["lr"] = rate_at(learning_rate, WARMUP, step, steps)
-        loss = flow_loss(base, library, frames, step)
+        if step % LESSONS == 0:
+            loss = flow_loss(base, loops, frames, step, least_noise=LESSON_NOISE)
+        else:
+            loss = flow_loss(base, library, frames, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

@@ -1,7 +1,8 @@
 """Teach the starter's text encoder what words mean, as the real base's was taught by reading: before any sound.
 
 Every token's state, not only a summary, learns to tell all facts of its caption. The transformer may then look at
-any of them. Without this, text that means nothing yet is looked away from within a few hundred steps, for good.
+any of them. Without this, text that means nothing yet is looked away from within a few hundred steps, for good. The
+first channels of a state say the beat in the way that `rhythm.py` needs it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS
+from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS, TRANSFORMER
 from finetune.base_model.starter.prompts import draw_caption
+from finetune.base_model.starter.rhythm import CODES, beat_codes, rotary_frequencies
 
 NAMED = ("kind", "instruments", "metre", "brightness", "room", "density", "dynamics", "width", "genre")
 SLOWEST_BPM, FASTEST_BPM, TEMPO_BINS = 50.0, 220.0, 64
@@ -35,9 +37,14 @@ class Facts:
     def of(self, batch: list[dict[str, Any]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(batch, names) 0 or 1; (batch, bins) shares that sum to 1; (batch,) whether there is a tempo."""
         named = torch.tensor([[float(name in _named(fields)) for name in self.names] for fields in batch])
-        tempo = torch.tensor([float(fields.get("tempo") or 0) for fields in batch])
+        tempo = tempi_of(batch)
         away = (tempo.clamp(min=1).log()[:, None] - self.centres) / TEMPO_SPREAD
         return named, torch.softmax(-0.5 * away.square(), dim=1), tempo > 0
+
+
+def tempi_of(batch: list[dict[str, Any]]) -> torch.Tensor:
+    """(batch,) beats per minute, 0 where there is no tempo."""
+    return torch.tensor([float(fields.get("tempo") or 0) for fields in batch])
 
 
 def _named(fields: dict[str, Any]) -> set[str]:
@@ -48,16 +55,22 @@ def _named(fields: dict[str, Any]) -> set[str]:
 
 def teach_words(encoder: Any, tokenizer: Any, library: list[dict[str, Any]], steps: int, batch: int) -> float:
     """Train `encoder` on captions of `library`; returns the share of stated tempi that it then tells within 4 %."""
-    facts = Facts(library)
+    facts, frequencies = (
+        Facts(library),
+        rotary_frequencies(TRANSFORMER["num_heads"], TRANSFORMER["embed_dim"]),
+    )
     heads = nn.Linear(CONDITION_WIDTH, len(facts.names) + TEMPO_BINS).to(encoder.device)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *heads.parameters()], lr=RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
     for step in range(steps):
         chosen, captions = _draw(library, batch, step)
         encoded = read(tokenizer, captions).to(encoder.device)
-        told = heads(encoder(**encoded).last_hidden_state)
+        states = encoder(**encoded).last_hidden_state
+        told = heads(states).split([len(facts.names), TEMPO_BINS], dim=-1)
         targets = [x.to(encoder.device) for x in facts.of(chosen)]
-        loss = _loss(told.split([len(facts.names), TEMPO_BINS], dim=-1), targets, encoded["attention_mask"])
+        codes = beat_codes(tempi_of(chosen), frequencies).to(states)
+        off = (states[..., :CODES] - codes[:, None]).square().sum(-1)
+        loss = _loss(told, targets, off, encoded["attention_mask"])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -72,14 +85,14 @@ def _draw(library: list[dict[str, Any]], count: int, step: int) -> tuple[list[di
 
 
 def _loss(
-    told: Sequence[torch.Tensor], targets: Sequence[torch.Tensor], tokens: torch.Tensor
+    told: Sequence[torch.Tensor], targets: Sequence[torch.Tensor], off: torch.Tensor, tokens: torch.Tensor
 ) -> torch.Tensor:
-    """Mean over every token of every caption; a clip without a tempo is not asked for one."""
+    """Mean over every token of every caption, `off` included; a clip without a tempo is not asked for one."""
     (named, tempo), (right, right_tempo, has_tempo) = told, targets
     right = right[:, None].expand_as(named)
     wrong = F.binary_cross_entropy_with_logits(named, right, reduction="none").sum(-1)
     wrong = wrong - (right_tempo[:, None] * F.log_softmax(tempo, -1)).sum(-1) * has_tempo[:, None]
-    return (wrong * tokens).sum() / tokens.sum()
+    return ((wrong + off) * tokens).sum() / tokens.sum()
 
 
 @torch.no_grad()

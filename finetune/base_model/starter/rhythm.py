@@ -1,0 +1,106 @@
+"""Give the starter's transformer an ear for the beat before it has heard any sound.
+
+Stable Audio 3 knows positions only by rotary phase, and tempo only by words. So the text encoder learns to say how far
+half a beat, a beat, two and four of them turn each rotary frequency, and some attention heads start with just that as
+their query: they look one such distance back, at the tempo that the words name. What they make of it is learned.
+Without this, thousands of steps taught no tempo: a period in frames is a hard function of a number in words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from finetune.base_model.starter.geometry import SAMPLES_PER_LATENT
+
+FRAMES_PER_MINUTE = 60 * 44100 / SAMPLES_PER_LATENT
+LAGS = (
+    (0.5, 0),
+    (1.0, 0),
+    (2.0, 1),
+    (4.0, 1),
+)  # in beats, and which rotary frequency is the first to tell it
+FREQUENCIES = 6  # rotary frequencies that tell one lag
+CODE = 2 * FREQUENCIES  # how far each is turned, as cosine and sine
+CODES = CODE * len(LAGS)  # the first so many channels of every text state
+HEARD_BY = {1: (0, 1), 2: (1, 2), 3: (0, 3), 4: (1, 2), 5: (1, 3)}  # block: lags of its first heads
+CLEAR = (
+    14.0  # gain of the codes: words are a part only of what cross-attention sees, the rest is silent padding
+)
+STEADY = 3.0  # bias of the channel from which keys are made
+QUIET = 0.1  # what is left of the random weights of such heads' queries and keys
+
+
+def beat_codes(bpm: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
+    """(batch,) beats per minute, 0 for none, to (batch, CODES): cosine and sine of every lag's turns, 0 for none."""
+    beat = FRAMES_PER_MINUTE / bpm.clamp(min=1)
+    codes = []
+    for beats, first in LAGS:
+        turned = beats * beat[:, None] * frequencies[first : first + FREQUENCIES]
+        codes += [turned.cos(), turned.sin()]
+    return torch.cat(codes, dim=1) * (bpm > 0)[:, None]
+
+
+def rotary_frequencies(heads: int, width: int) -> torch.Tensor:
+    """Radians per frame, highest first: half of a head's channels are turned, in pairs."""
+    turned = width // heads // 2
+    return 10000.0 ** (-torch.arange(0, turned, 2) / turned)
+
+
+@torch.no_grad()
+def listen_back(transformer: Any) -> None:
+    """Set the weights of a fresh `transformer` so that heads look back by the lags that text states tell.
+
+    The first block writes the codes into the last channels of the residual stream; queries are made of them there. All
+    this is held as it is: before the rest has learned what a beat is good for, training would undo it.
+    """
+    width = transformer.config.embed_dim
+    blocks = transformer.transformer_blocks
+    first = blocks[0].cross_attn
+    _pass_codes_on(transformer.to_cond_embed)
+    first.to_q.weight[: first.dim_heads] = 0  # its first head looks at all words alike
+    _hold(first.to_q.weight, slice(first.dim_heads))
+    first.to_kv.weight[width : width + CODES] = torch.eye(CODES, width)
+    _hold(first.to_kv.weight, slice(width, width + CODES))
+    first.to_out.weight[-CODES:] = CLEAR * torch.eye(CODES, width)
+    _hold(first.to_out.weight, slice(-CODES, None))
+    for block, lags in HEARD_BY.items():
+        blocks[block].to_scale_shift_gate[width] = STEADY  # the first channel's shift before attention
+        _hold(blocks[block].to_scale_shift_gate, slice(width, width + 1))
+        for head, lag in enumerate(lags):
+            _look_back(blocks[block].self_attn, head, lag, width - CODES + lag * CODE)
+
+
+def _pass_codes_on(projection: Any) -> None:
+    """Linear, SiLU, linear, that leave the codes as they are: silu(x) - silu(-x) is x."""
+    into, out = projection[0].weight, projection[2].weight
+    codes = torch.eye(CODES, into.shape[1])
+    into[: 2 * CODES] = torch.cat([codes, -codes])
+    out[:CODES] = 0
+    out[:CODES, : 2 * CODES] = torch.cat([torch.eye(CODES), -torch.eye(CODES)], dim=1)
+    _hold(into, slice(2 * CODES))
+    _hold(out, slice(CODES))
+
+
+def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
+    """Queries of the lag's code, which lies from `channel` on; keys that are alike for all positions."""
+    queries, keys, _ = attention.to_qkv.weight.unflatten(0, (3, attention.heads, attention.dim_heads))
+    half = attention.dim_heads // 4  # rotary phase turns pairs of channels so far apart
+    queries[head] *= QUIET
+    keys[head] *= QUIET
+    for index in range(FREQUENCIES):
+        turned = LAGS[lag][1] + index
+        queries[head, turned, channel + index] = 1.0
+        queries[head, turned + half, channel + FREQUENCIES + index] = -1.0
+        keys[head, turned, 0] = 1.0
+    width, first = queries.shape[2], head * attention.dim_heads
+    for part in (0, width):
+        _hold(attention.to_qkv.weight, slice(part + first, part + first + attention.dim_heads))
+
+
+def _hold(weight: torch.nn.Parameter, rows: slice) -> None:
+    """Training leaves these rows as they are."""
+    free = torch.ones(len(weight), *[1] * (weight.dim() - 1))
+    free[rows] = 0
+    weight.register_hook(lambda gradient: gradient * free.to(gradient))
