@@ -15,21 +15,13 @@ import torch
 from finetune.base_model.starter.geometry import SAMPLES_PER_LATENT
 
 FRAMES_PER_MINUTE = 60 * 44100 / SAMPLES_PER_LATENT
-LAGS = (
-    (0.5, 0),
-    (1.0, 0),
-    (2.0, 1),
-    (4.0, 1),
-)  # in beats, and which rotary frequency is the first to tell it
+LAGS = ((0.5, 0), (1.0, 0), (2.0, 1), (4.0, 1))  # in beats, with the first rotary frequency that tells it
 FREQUENCIES = 6  # rotary frequencies that tell one lag
 CODE = 2 * FREQUENCIES  # how far each is turned, as cosine and sine
 CODES = CODE * len(LAGS)  # the first so many channels of every text state
 HEARD_BY = {1: (0, 1), 2: (1, 2), 3: (0, 3), 4: (1, 2), 5: (1, 3)}  # block: lags of its first heads
-CLEAR = (
-    14.0  # gain of the codes: words are a part only of what cross-attention sees, the rest is silent padding
-)
+CLEAR = 1.0  # gain of the codes; at 14 they fill what the norms let through, and sound is learned later
 STEADY = 3.0  # bias of the channel from which keys are made
-QUIET = 0.1  # what is left of the random weights of such heads' queries and keys
 
 
 def beat_codes(bpm: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
@@ -52,19 +44,20 @@ def rotary_frequencies(heads: int, width: int) -> torch.Tensor:
 def listen_back(transformer: Any) -> None:
     """Set the weights of a fresh `transformer` so that heads look back by the lags that text states tell.
 
-    The first block writes the codes into the last channels of the residual stream; queries are made of them there. All
-    this is held as it is: before the rest has learned what a beat is good for, training would undo it.
+    The first block writes the codes into the last channels of the residual stream, which nothing else writes to;
+    queries are made of them there. All this is held as it is: before the rest has learned what a beat is good for,
+    training would undo it.
     """
     width = transformer.config.embed_dim
     blocks = transformer.transformer_blocks
     first = blocks[0].cross_attn
     _pass_codes_on(transformer.to_cond_embed)
+    _reserve_channels(transformer)
     first.to_q.weight[: first.dim_heads] = 0  # its first head looks at all words alike
     _hold(first.to_q.weight, slice(first.dim_heads))
     first.to_kv.weight[width : width + CODES] = torch.eye(CODES, width)
     _hold(first.to_kv.weight, slice(width, width + CODES))
     first.to_out.weight[-CODES:] = CLEAR * torch.eye(CODES, width)
-    _hold(first.to_out.weight, slice(-CODES, None))
     for block, lags in HEARD_BY.items():
         blocks[block].to_scale_shift_gate[width] = STEADY  # the first channel's shift before attention
         _hold(blocks[block].to_scale_shift_gate, slice(width, width + 1))
@@ -83,12 +76,22 @@ def _pass_codes_on(projection: Any) -> None:
     _hold(out, slice(CODES))
 
 
+def _reserve_channels(transformer: Any) -> None:
+    writers = [transformer.proj_in.weight]
+    for block in transformer.transformer_blocks:
+        parts = (block.self_attn.to_out, block.cross_attn.to_out, block.to_local_embed[-1], block.ff.proj_out)
+        writers += [weight for part in parts for weight in part.parameters()]
+    for weight in writers:
+        weight[-CODES:] = 0
+        _hold(weight, slice(-CODES, None))
+
+
 def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
     """Queries of the lag's code, which lies from `channel` on; keys that are alike for all positions."""
     queries, keys, _ = attention.to_qkv.weight.unflatten(0, (3, attention.heads, attention.dim_heads))
     half = attention.dim_heads // 4  # rotary phase turns pairs of channels so far apart
-    queries[head] *= QUIET
-    keys[head] *= QUIET
+    queries[head] = 0
+    keys[head] = 0
     for index in range(FREQUENCIES):
         turned = LAGS[lag][1] + index
         queries[head, turned, channel + index] = 1.0
