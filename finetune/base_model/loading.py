@@ -127,10 +127,13 @@ def mend_transformer(transformer: Any) -> None:
     for block in transformer.transformer_blocks:
         for norm in (block.pre_norm, block.cross_attend_norm, block.ff_norm):
             norm.eps = 1e-5
-    inverse = transformer.rotary_pos_emb.inv_freq
-    width = 2 * len(inverse)
-    exact = 1.0 / (10000 ** (torch.arange(0, width, 2, device=inverse.device).float() / width))
-    transformer.rotary_pos_emb.inv_freq = exact
+    rotary = transformer.rotary_pos_emb
+    rotary.inv_freq = rotary_frequencies(2 * len(rotary.inv_freq)).to(rotary.inv_freq.device)
+
+
+def rotary_frequencies(channels: int) -> torch.Tensor:
+    """(channels / 2,) float32, radians per frame, highest first, of a head that turns so many channels."""
+    return 1.0 / (10000 ** (torch.arange(0, channels, 2).float() / channels))
 
 
 def mend_duration_embedder(embedder: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 from diffusers import StableAudio3DiTModel
 from diffusers.models.transformers.transformer_stable_audio3 import _apply_rotary_partial
 
+from finetune.base_model.loading import rotary_frequencies
 from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS, TRANSFORMER
 from finetune.base_model.starter.rhythm import (
     CODE,
@@ -16,10 +17,10 @@ from finetune.base_model.starter.rhythm import (
     FRAMES_PER_MINUTE,
     HEARD_BY,
     LAGS,
+    TURNED,
     beat_codes,
     listen_back,
-    rotary_frequencies,
-)  # fmt: skip
+)
 from finetune.base_model.starter.train_diffusion import silence_branches
 
 TEMPI = (90.0, 137.0)
@@ -37,12 +38,12 @@ def transformer() -> Any:
 
 
 def test_frequencies_are_those_of_the_model(transformer: Any) -> None:
-    mine = rotary_frequencies(TRANSFORMER["num_heads"], TRANSFORMER["embed_dim"])
+    mine = rotary_frequencies(TURNED)
     torch.testing.assert_close(mine, transformer.rotary_pos_emb.inv_freq)
 
 
 def test_codes_are_turns_of_the_lags_and_nothing_without_a_tempo() -> None:
-    frequencies = rotary_frequencies(3, 192)
+    frequencies = rotary_frequencies(TURNED)
     codes = beat_codes(torch.tensor([120.0, 0.0]), frequencies)
     assert codes.shape == (2, CODES)
     assert (codes[1] == 0).all()
@@ -69,7 +70,7 @@ def test_heads_look_back_by_the_beat_that_words_name(
 @torch.no_grad()
 def looked_at(transformer: Any, block: int, head: int) -> torch.Tensor:
     """(tempi, frames): the attention of the last frame, when every text state tells the tempo."""
-    codes = beat_codes(torch.tensor(TEMPI), rotary_frequencies(3, 192))
+    codes = beat_codes(torch.tensor(TEMPI), rotary_frequencies(TURNED))
     text = torch.zeros(len(TEMPI), TEXT_TOKENS + 1, CONDITION_WIDTH)
     text[:, :WORDS, :CODES] = codes[:, None]
     text[:, -1] = torch.randn(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from finetune.base_model.starter.geometry import SAMPLES_PER_LATENT
+from finetune.base_model.starter.geometry import SAMPLES_PER_LATENT, TRANSFORMER
 
 FRAMES_PER_MINUTE = 60 * 44100 / SAMPLES_PER_LATENT
 LAGS = ((0.5, 0), (1.0, 0), (2.0, 1), (4.0, 1))  # in beats, with the first rotary frequency that tells it
@@ -21,6 +21,9 @@ CODE = 2 * FREQUENCIES  # how far each is turned, as cosine and sine
 CODES = CODE * len(LAGS)  # the first so many channels of every text state
 HEARD_BY = {1: (0, 1), 2: (1, 2), 3: (0, 3), 4: (1, 2), 5: (1, 3)}  # block: lags of its first heads
 CLEAR = 1.0  # gain of the codes; at 14 they fill what the norms let through, and sound is learned later
+TURNED = (
+    TRANSFORMER["embed_dim"] // TRANSFORMER["num_heads"] // 2
+)  # channels of a head that rotary phase turns
 STEADY = 3.0  # bias of the channel from which keys are made
 
 
@@ -32,12 +35,6 @@ def beat_codes(bpm: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
         turned = beats * beat[:, None] * frequencies[first : first + FREQUENCIES]
         codes += [turned.cos(), turned.sin()]
     return torch.cat(codes, dim=1) * (bpm > 0)[:, None]
-
-
-def rotary_frequencies(heads: int, width: int) -> torch.Tensor:
-    """Radians per frame, highest first: half of a head's channels are turned, in pairs."""
-    turned = width // heads // 2
-    return 10000.0 ** (-torch.arange(0, turned, 2) / turned)
 
 
 @torch.no_grad()
@@ -89,7 +86,7 @@ def _reserve_channels(transformer: Any) -> None:
 def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
     """Queries of the lag's code, which lies from `channel` on; keys that are alike for all positions."""
     queries, keys, _ = attention.to_qkv.weight.unflatten(0, (3, attention.heads, attention.dim_heads))
-    half = attention.dim_heads // 4  # rotary phase turns pairs of channels so far apart
+    half = TURNED // 2  # pairs of channels are so far apart
     queries[head] = 0
     keys[head] = 0
     for index in range(FREQUENCIES):

@@ -50,9 +50,7 @@ DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
 LESSONS = 3  # one step in so many teaches rhythm
 LESSON_SECONDS = 5.0  # with loops up to this long
-LESSON_NOISE = (
-    0.75  # and at least this much noise: so little of the loop is heard that its tempo must be read
-)
+LESSON_NOISE = 0.75  # and at least this much noise: little of a loop is heard, its tempo must be read
 LOUD = 2.0  # text is a third of what cross-attention sees, the rest is silent padding
 AVERAGE = 0.999  # decay of the running average of the weights, which is what ships
 

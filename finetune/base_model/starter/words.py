@@ -16,9 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS, TRANSFORMER
+from finetune.base_model.loading import rotary_frequencies
+from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS
 from finetune.base_model.starter.prompts import draw_caption
-from finetune.base_model.starter.rhythm import CODES, beat_codes, rotary_frequencies
+from finetune.base_model.starter.rhythm import CODES, TURNED, beat_codes
 
 NAMED = ("kind", "instruments", "metre", "brightness", "room", "density", "dynamics", "width", "genre")
 SLOWEST_BPM, FASTEST_BPM, TEMPO_BINS = 50.0, 220.0, 64
@@ -55,10 +56,7 @@ def _named(fields: dict[str, Any]) -> set[str]:
 
 def teach_words(encoder: Any, tokenizer: Any, library: list[dict[str, Any]], steps: int, batch: int) -> float:
     """Train `encoder` on captions of `library`; returns the share of stated tempi that it then tells within 4 %."""
-    facts, frequencies = (
-        Facts(library),
-        rotary_frequencies(TRANSFORMER["num_heads"], TRANSFORMER["embed_dim"]),
-    )
+    facts, frequencies = Facts(library), rotary_frequencies(TURNED)
     heads = nn.Linear(CONDITION_WIDTH, len(facts.names) + TEMPO_BINS).to(encoder.device)
     optimizer = torch.optim.AdamW([*encoder.parameters(), *heads.parameters()], lr=RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.1)
