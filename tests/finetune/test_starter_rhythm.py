@@ -8,9 +8,10 @@ import pytest
 import torch
 from diffusers import StableAudio3DiTModel
 from diffusers.models.transformers.transformer_stable_audio3 import _apply_rotary_partial
+from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
 
 from finetune.base_model.loading import rotary_frequencies
-from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS, TRANSFORMER
+from finetune.base_model.starter.geometry import CONDITION_WIDTH, DURATION, TEXT_TOKENS, TRANSFORMER
 from finetune.base_model.starter.rhythm import (
     CODE,
     CODES,
@@ -28,18 +29,52 @@ FRAMES = 220
 WORDS = 10  # tokens of a short prompt
 
 
+HEADS = [(block, head, lag) for block, lags in HEARD_BY.items() for head, lag in enumerate(lags)]
+
+
 @pytest.fixture(scope="module")
-def transformer() -> Any:
+def parts() -> torch.nn.ModuleDict:
+    return fresh_parts()
+
+
+@pytest.fixture(scope="module")
+def trained() -> torch.nn.ModuleDict:
+    """After steps that are large and teach nothing: whatever may change has changed."""
+    parts = fresh_parts()
+    optimizer = torch.optim.AdamW(parts.parameters(), lr=0.005)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(8):
+        velocity = velocity_of(parts, torch.randn(2, TRANSFORMER["io_channels"], 40, generator=generator))
+        loss = (velocity - torch.randn(velocity.shape, generator=generator)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return parts.eval()
+
+
+def fresh_parts() -> torch.nn.ModuleDict:
     torch.manual_seed(0)
-    model = StableAudio3DiTModel(**TRANSFORMER)
-    silence_branches(model)
-    listen_back(model)
-    return model.eval()
+    transformer = StableAudio3DiTModel(**TRANSFORMER)
+    duration_embedder = StableAudio3DurationEmbedder(**DURATION)
+    silence_branches(transformer)
+    listen_back(transformer, duration_embedder)
+    return torch.nn.ModuleDict({"transformer": transformer, "duration_embedder": duration_embedder})
 
 
-def test_frequencies_are_those_of_the_model(transformer: Any) -> None:
+def velocity_of(parts: torch.nn.ModuleDict, noisy: torch.Tensor) -> torch.Tensor:
+    """At two tempi, every text state telling the tempo."""
+    codes = beat_codes(torch.tensor(TEMPI), rotary_frequencies(TURNED))
+    text = torch.zeros(len(TEMPI), TEXT_TOKENS, CONDITION_WIDTH)
+    text[:, :WORDS, :CODES] = codes[:, None]
+    length = parts["duration_embedder"](torch.tensor([5.0, 5.0]))
+    text = torch.cat([text, length[:, None]], dim=1)
+    noise = torch.full((len(TEMPI),), 0.95)
+    return parts["transformer"](noisy, noise, text, length).sample
+
+
+def test_frequencies_are_those_of_the_model(parts: torch.nn.ModuleDict) -> None:
     mine = rotary_frequencies(TURNED)
-    torch.testing.assert_close(mine, transformer.rotary_pos_emb.inv_freq)
+    torch.testing.assert_close(mine, parts["transformer"].rotary_pos_emb.inv_freq)
 
 
 def test_codes_are_turns_of_the_lags_and_nothing_without_a_tempo() -> None:
@@ -53,13 +88,12 @@ def test_codes_are_turns_of_the_lags_and_nothing_without_a_tempo() -> None:
     assert codes[0].square().sum() == pytest.approx(CODES / 2)
 
 
-@pytest.mark.parametrize(
-    ("block", "head", "lag"), [(b, h, n) for b, ns in HEARD_BY.items() for h, n in enumerate(ns)]
-)
+@pytest.mark.parametrize("when", ["parts", "trained"])
+@pytest.mark.parametrize(("block", "head", "lag"), HEADS)
 def test_heads_look_back_by_the_beat_that_words_name(
-    transformer: Any, block: int, head: int, lag: int
+    request: pytest.FixtureRequest, when: str, block: int, head: int, lag: int
 ) -> None:
-    looked = looked_at(transformer, block, head)
+    looked = looked_at(request.getfixturevalue(when), block, head)
     for weights, bpm in zip(looked, TEMPI, strict=True):
         distance = LAGS[lag][0] * FRAMES_PER_MINUTE / bpm
         near = [FRAMES - 1 - round(distance) + away for away in (-2, -1, 0, 1, 2)]
@@ -68,21 +102,13 @@ def test_heads_look_back_by_the_beat_that_words_name(
 
 
 @torch.no_grad()
-def looked_at(transformer: Any, block: int, head: int) -> torch.Tensor:
-    """(tempi, frames): the attention of the last frame, when every text state tells the tempo."""
-    codes = beat_codes(torch.tensor(TEMPI), rotary_frequencies(TURNED))
-    text = torch.zeros(len(TEMPI), TEXT_TOKENS + 1, CONDITION_WIDTH)
-    text[:, :WORDS, :CODES] = codes[:, None]
-    text[:, -1] = torch.randn(
-        CONDITION_WIDTH, generator=torch.Generator().manual_seed(1)
-    )  # the duration's token
+def looked_at(parts: torch.nn.ModuleDict, block: int, head: int) -> torch.Tensor:
+    """(tempi, frames): the attention of the last frame."""
+    transformer: Any = parts["transformer"]
     attention, caught = transformer.transformer_blocks[block].self_attn, []
     hook = attention.to_qkv.register_forward_hook(lambda _module, _given, out: caught.append(out))
-    noise = torch.randn(
-        len(TEMPI), TRANSFORMER["io_channels"], FRAMES, generator=torch.Generator().manual_seed(0)
-    )
-    length = torch.zeros(len(TEMPI), CONDITION_WIDTH)
-    transformer(noise, torch.full((len(TEMPI),), 0.95), text, length)
+    generator = torch.Generator().manual_seed(0)
+    velocity_of(parts, torch.randn(len(TEMPI), TRANSFORMER["io_channels"], FRAMES, generator=generator))
     hook.remove()
     queries, keys, _ = (x.unflatten(-1, (attention.heads, -1)) for x in caught[0].chunk(3, dim=-1))
     rope = transformer.rotary_pos_emb(queries.shape[1], queries.device)

@@ -21,10 +21,9 @@ CODE = 2 * FREQUENCIES  # how far each is turned, as cosine and sine
 CODES = CODE * len(LAGS)  # the first so many channels of every text state
 HEARD_BY = {1: (0, 1), 2: (1, 2), 3: (0, 3), 4: (1, 2), 5: (1, 3)}  # block: lags of its first heads
 CLEAR = 1.0  # gain of the codes; at 14 they fill what the norms let through, and sound is learned later
-TURNED = (
-    TRANSFORMER["embed_dim"] // TRANSFORMER["num_heads"] // 2
-)  # channels of a head that rotary phase turns
-STEADY = 3.0  # bias of the channel from which keys are made
+EAGER = 10.0  # gain of the queries; they are normalised, and next to nothing would count as nothing
+HELD = CODES + 1  # last channels of the residual stream: a steady one to make keys from, and the codes
+TURNED = TRANSFORMER["embed_dim"] // TRANSFORMER["num_heads"] // 2  # channels of a head turned by position
 
 
 def beat_codes(bpm: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
@@ -38,26 +37,32 @@ def beat_codes(bpm: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def listen_back(transformer: Any) -> None:
-    """Set the weights of a fresh `transformer` so that heads look back by the lags that text states tell.
+def listen_back(transformer: Any, duration_embedder: Any) -> None:
+    """Set the weights of a fresh transformer so that heads look back by the lags that text states tell.
 
-    The first block writes the codes into the last channels of the residual stream, which nothing else writes to;
-    queries are made of them there. All this is held as it is: before the rest has learned what a beat is good for,
-    training would undo it.
+    The first block writes the codes into the last channels of the residual stream, which nothing else writes to or
+    shifts; queries are made of them there. All this is held as it is: before the rest has learned what a beat is good
+    for, training would undo it.
     """
     width = transformer.config.embed_dim
     blocks = transformer.transformer_blocks
     first = blocks[0].cross_attn
     _pass_codes_on(transformer.to_cond_embed)
+    for weight in duration_embedder.linear.parameters():  # its token stands among the text states
+        weight[:CODES] = 0
+        _hold(weight, slice(CODES))
     _reserve_channels(transformer)
+    _leave_unmodulated(transformer.global_cond_embedder[-1].weight, width)
+    _leave_unmodulated(transformer.global_cond_embedder[-1].bias, width)
     first.to_q.weight[: first.dim_heads] = 0  # its first head looks at all words alike
     _hold(first.to_q.weight, slice(first.dim_heads))
     first.to_kv.weight[width : width + CODES] = torch.eye(CODES, width)
     _hold(first.to_kv.weight, slice(width, width + CODES))
     first.to_out.weight[-CODES:] = CLEAR * torch.eye(CODES, width)
     for block, lags in HEARD_BY.items():
-        blocks[block].to_scale_shift_gate[width] = STEADY  # the first channel's shift before attention
-        _hold(blocks[block].to_scale_shift_gate, slice(width, width + 1))
+        _leave_unmodulated(blocks[block].to_scale_shift_gate, width)
+        blocks[block].to_scale_shift_gate[2 * width - HELD] = 1.0  # shifts the steady channel
+        _hold(blocks[block].pre_norm.gamma, slice(-HELD, None))
         for head, lag in enumerate(lags):
             _look_back(blocks[block].self_attn, head, lag, width - CODES + lag * CODE)
 
@@ -79,8 +84,17 @@ def _reserve_channels(transformer: Any) -> None:
         parts = (block.self_attn.to_out, block.cross_attn.to_out, block.to_local_embed[-1], block.ff.proj_out)
         writers += [weight for part in parts for weight in part.parameters()]
     for weight in writers:
-        weight[-CODES:] = 0
-        _hold(weight, slice(-CODES, None))
+        weight[-HELD:] = 0
+        _hold(weight, slice(-HELD, None))
+    transformer.memory_tokens[..., -HELD:] = 0
+    _hold(transformer.memory_tokens, (..., slice(-HELD, None)))
+
+
+def _leave_unmodulated(weight: torch.nn.Parameter, width: int) -> None:
+    """No scale and no shift of the held channels before self-attention: the first two of six parts of `weight`."""
+    for part in (width, 2 * width):
+        weight[part - HELD : part] = 0
+    _hold(weight, *(slice(part - HELD, part) for part in (width, 2 * width)))
 
 
 def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
@@ -91,16 +105,21 @@ def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
     keys[head] = 0
     for index in range(FREQUENCIES):
         turned = LAGS[lag][1] + index
-        queries[head, turned, channel + index] = 1.0
-        queries[head, turned + half, channel + FREQUENCIES + index] = -1.0
-        keys[head, turned, 0] = 1.0
+        queries[head, turned, channel + index] = EAGER
+        queries[head, turned + half, channel + FREQUENCIES + index] = -EAGER
+        keys[head, turned, -HELD] = 1.0
+    for norm in (attention.q_norm, attention.k_norm):  # or the look would blur
+        _hold(
+            norm.gamma, *(slice(part + LAGS[lag][1], part + LAGS[lag][1] + FREQUENCIES) for part in (0, half))
+        )
     width, first = queries.shape[2], head * attention.dim_heads
     for part in (0, width):
         _hold(attention.to_qkv.weight, slice(part + first, part + first + attention.dim_heads))
 
 
-def _hold(weight: torch.nn.Parameter, rows: slice) -> None:
-    """Training leaves these rows as they are."""
-    free = torch.ones(len(weight), *[1] * (weight.dim() - 1))
-    free[rows] = 0
+def _hold(weight: torch.nn.Parameter, *held: Any) -> None:
+    """Training leaves what these indices name as it is."""
+    free = torch.ones_like(weight)
+    for index in held:
+        free[index] = 0
     weight.register_hook(lambda gradient: gradient * free.to(gradient))

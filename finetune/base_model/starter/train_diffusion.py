@@ -48,7 +48,8 @@ WARMUP = 200
 WORD_STEPS, WORD_BATCH = 2500, 64
 DROPOUT = 0.1
 MASK_SHARES = (0.1, 0.8, 0.1)  # clips with gaps to fill, with everything to make, with a given beginning
-LESSONS = 3  # one step in so many teaches rhythm
+FIRST_LESSONS = 500  # so many steps only teach rhythm
+LESSONS = 3  # and then one in so many
 LESSON_SECONDS = 5.0  # with loops up to this long
 LESSON_NOISE = 0.75  # and at least this much noise: little of a loop is heard, its tempo must be read
 LOUD = 2.0  # text is a third of what cross-attention sees, the rest is silent padding
@@ -61,8 +62,8 @@ def build(work: Path, library: Encoded, device: torch.device) -> BaseModel:
     transformer = StableAudio3DiTModel(**TRANSFORMER)
     mend_transformer(transformer)
     silence_branches(transformer)
-    listen_back(transformer)
     duration_embedder = StableAudio3DurationEmbedder(**DURATION)
+    listen_back(transformer, duration_embedder)
     text_encoder, tokenizer = literate_encoder(work, library, device)
     return BaseModel(
         name="starter", fingerprint="", post_trained=False, transformer=transformer.to(device),
@@ -147,7 +148,7 @@ def train(work: Path, steps: int, frames: int, learning_rate: float, kits: int) 
     while sitting.done < steps:
         step = sitting.done
         optimizer.param_groups[0]["lr"] = rate_at(learning_rate, WARMUP, step, steps)
-        if step % LESSONS == 0:
+        if step < FIRST_LESSONS or step % LESSONS == 0:
             loss = flow_loss(base, loops, frames, step, least_noise=LESSON_NOISE)
         else:
             loss = flow_loss(base, library, frames, step)
