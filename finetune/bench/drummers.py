@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from finetune.base_model.starter.performance import place
 from finetune.errors import WoodshedError
 from finetune.files import write_folder
 
@@ -184,7 +185,5 @@ def _strike(take: np.ndarray, hit: np.ndarray, voice: Voice, seconds: float, har
     """Mix one hit in, softer ones also duller, panned with constant power."""
     start = round(seconds * SAMPLE_RATE)
     dull = np.convolve(hit, np.hanning(12) / np.hanning(12).sum(), mode="same")
-    sound = (hard * hit + (1 - hard) * dull)[: max(0, take.shape[1] - start)] * hard * voice.gain
-    angle = (voice.pan + 1) * np.pi / 4
-    for ear, gain in enumerate((np.cos(angle), np.sin(angle))):
-        take[ear, start : start + len(sound)] += sound * gain * np.sqrt(2)
+    sound = (hard * hit + (1 - hard) * dull) * hard * voice.gain
+    place(take, sound.astype(np.float32), start, voice.pan)
