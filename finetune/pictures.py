@@ -18,12 +18,12 @@ HOP = 256
 GREY = "#808080"  # can be read on white and on black
 
 
-def draw_pair(path: Path, title: str, sounds: dict[str, np.ndarray], sample_rate: int) -> None:
-    """One mel spectrogram for each (2, samples) sound, above each other with one scale of level and time, as PNG."""
+def draw_above_each_other(path: Path, title: str, sounds: dict[str, np.ndarray], sample_rate: int) -> None:
+    """One mel spectrogram for each (2, samples) sound, with one scale of level and time, as PNG."""
     figure, axes = pyplot.subplots(
-        len(sounds), 1, figsize=(11, 3 * len(sounds)), sharex=True, layout="constrained"
+        len(sounds), 1, figsize=(11, 3 * len(sounds)), sharex=True, squeeze=False, layout="constrained"
     )
-    for axis, (name, sound) in zip(axes, sounds.items(), strict=True):
+    for axis, (name, sound) in zip(axes[:, 0], sounds.items(), strict=True):
         image = _draw(axis, sound, sample_rate)
         axis.set(title=name, xlabel="seconds", ylabel="Hz")
     figure.colorbar(image, ax=axes, format="%+d dB")

@@ -9,7 +9,7 @@ from finetune.recipe import Recipe
 from finetune.tracking import read_log
 from finetune.trainer import train
 
-STEPS = 12
+STEPS = 30
 
 
 def affordable_steps(recipe: Recipe, minutes: float) -> int:

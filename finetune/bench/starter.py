@@ -18,6 +18,7 @@ from finetune.bench.figures import Part, PartName
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 from finetune.hear import load
+from finetune.pictures import draw_above_each_other
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Plan:
 
 
 def run(plan: Plan, only: Sequence[PartName]) -> list[Part]:
-    """Measure the parts of `only` (all, if empty) and write OUT/bench.json and OUT/index.html.
+    """Measure the parts of `only` (all, if empty) and write OUT/bench.json, OUT/index.html and OUT/pictures/.
 
     Raises WoodshedError when OUT cannot be written.
     """
@@ -48,6 +49,10 @@ def run(plan: Plan, only: Sequence[PartName]) -> list[Part]:
     try:
         write_file(plan.out / "bench.json", (json.dumps(document, indent=1) + "\n").encode())
         write_file(plan.out / "index.html", text.encode())
+        for part in parts:
+            for number, row in enumerate(part.listening):
+                picture = plan.out / "pictures" / f"{part.name}-{number}.png"
+                draw_above_each_other(picture, row.title, row.sounds, base.sample_rate)
     except OSError as error:
         raise WoodshedError(f"'{plan.out}' could not be written: {error}") from error
     return parts

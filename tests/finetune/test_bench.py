@@ -250,6 +250,7 @@ def test_command_end_to_end_on_little(tmp_path):
     assert list(parts) == ["autoencoder", "prompts", "tempo"]
     assert len(parts["autoencoder"]["details"]["files"]) == 2
     assert (out / "index.html").read_text().count("<audio") == 4 + 5 + 2
+    assert (out / "pictures" / "tempo-0.png").stat().st_size > 10_000
 
 
 def test_fine_tuning_end_to_end_on_little(tmp_path, monkeypatch):

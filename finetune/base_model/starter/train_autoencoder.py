@@ -178,5 +178,5 @@ def optimise(
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, steps=2000, decoder_steps=1500, batch=8, learning_rate=3e-4, kits=48)
+    options = read_options(__doc__, steps=2100, decoder_steps=1000, batch=8, learning_rate=3e-4, kits=48)
     train(**vars(options))

@@ -208,5 +208,5 @@ def export(base: BaseModel, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, steps=9000, frames=2400, learning_rate=1e-3, kits=140)
+    options = read_options(__doc__, steps=5500, frames=2400, learning_rate=1e-3, kits=140)
     train(**vars(options))
