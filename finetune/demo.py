@@ -17,7 +17,7 @@ from finetune.base_model.starter.library import write_library
 from finetune.errors import WoodshedError
 from finetune.generate import Request, generate, write_audio
 from finetune.hear import load
-from finetune.pictures import draw_above_each_other
+from finetune.pictures import draw_spectrograms
 from finetune.progress import say
 from finetune.recipe import Recipe, load_recipe
 from finetune.rehearsal import affordable_steps
@@ -133,7 +133,7 @@ def _compare(out: Path, run: Path) -> list[Pair]:
         ]
         write_audio(names[0], base, model.sample_rate)
         write_audio(names[1], adapted, model.sample_rate)
-        draw_above_each_other(names[2], request.prompt, {"base": base, "adapted": adapted}, model.sample_rate)
+        draw_spectrograms(names[2], request.prompt, {"base": base, "adapted": adapted}, model.sample_rate)
         pairs.append(Pair(request.prompt, request.seed, *names))
     return pairs
 

@@ -18,8 +18,8 @@ HOP = 256
 GREY = "#808080"  # can be read on white and on black
 
 
-def draw_above_each_other(path: Path, title: str, sounds: dict[str, np.ndarray], sample_rate: int) -> None:
-    """One mel spectrogram for each (2, samples) sound, with one scale of level and time, as PNG."""
+def draw_spectrograms(path: Path, title: str, sounds: dict[str, np.ndarray], sample_rate: int) -> None:
+    """One mel spectrogram for each (2, samples) sound, above each other with one scale of level and time, as PNG."""
     figure, axes = pyplot.subplots(
         len(sounds), 1, figsize=(11, 3 * len(sounds)), sharex=True, squeeze=False, layout="constrained"
     )

@@ -18,7 +18,7 @@ from finetune.bench.figures import Part, PartName
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 from finetune.hear import load
-from finetune.pictures import draw_above_each_other
+from finetune.pictures import draw_spectrograms
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run(plan: Plan, only: Sequence[PartName]) -> list[Part]:
         for part in parts:
             for number, row in enumerate(part.listening):
                 picture = plan.out / "pictures" / f"{part.name}-{number}.png"
-                draw_above_each_other(picture, row.title, row.sounds, base.sample_rate)
+                draw_spectrograms(picture, row.title, row.sounds, base.sample_rate)
     except OSError as error:
         raise WoodshedError(f"'{plan.out}' could not be written: {error}") from error
     return parts

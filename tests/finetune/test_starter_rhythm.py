@@ -27,8 +27,6 @@ from finetune.base_model.starter.train_diffusion import silence_branches
 TEMPI = (90.0, 137.0)
 FRAMES = 220
 WORDS = 10  # tokens of a short prompt
-
-
 HEADS = [(block, head, lag) for block, lags in HEARD_BY.items() for head, lag in enumerate(lags)]
 
 

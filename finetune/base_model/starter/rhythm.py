@@ -49,13 +49,11 @@ def listen_back(transformer: Any, duration_embedder: Any) -> None:
     first = blocks[0].cross_attn
     _pass_codes_on(transformer.to_cond_embed)
     for weight in duration_embedder.linear.parameters():  # its token stands among the text states
-        weight[:CODES] = 0
-        _hold(weight, slice(CODES))
+        _silence(weight, slice(CODES))
     _reserve_channels(transformer)
     _leave_unmodulated(transformer.global_cond_embedder[-1].weight, width)
     _leave_unmodulated(transformer.global_cond_embedder[-1].bias, width)
-    first.to_q.weight[: first.dim_heads] = 0  # its first head looks at all words alike
-    _hold(first.to_q.weight, slice(first.dim_heads))
+    _silence(first.to_q.weight, slice(first.dim_heads))  # its first head looks at all words alike
     first.to_kv.weight[width : width + CODES] = torch.eye(CODES, width)
     _hold(first.to_kv.weight, slice(width, width + CODES))
     first.to_out.weight[-CODES:] = CLEAR * torch.eye(CODES, width)
@@ -84,17 +82,13 @@ def _reserve_channels(transformer: Any) -> None:
         parts = (block.self_attn.to_out, block.cross_attn.to_out, block.to_local_embed[-1], block.ff.proj_out)
         writers += [weight for part in parts for weight in part.parameters()]
     for weight in writers:
-        weight[-HELD:] = 0
-        _hold(weight, slice(-HELD, None))
-    transformer.memory_tokens[..., -HELD:] = 0
-    _hold(transformer.memory_tokens, (..., slice(-HELD, None)))
+        _silence(weight, slice(-HELD, None))
+    _silence(transformer.memory_tokens, (..., slice(-HELD, None)))
 
 
 def _leave_unmodulated(weight: torch.nn.Parameter, width: int) -> None:
     """No scale and no shift of the held channels before self-attention: the first two of six parts of `weight`."""
-    for part in (width, 2 * width):
-        weight[part - HELD : part] = 0
-    _hold(weight, *(slice(part - HELD, part) for part in (width, 2 * width)))
+    _silence(weight, slice(width - HELD, width), slice(2 * width - HELD, 2 * width))
 
 
 def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
@@ -108,13 +102,20 @@ def _look_back(attention: Any, head: int, lag: int, channel: int) -> None:
         queries[head, turned, channel + index] = EAGER
         queries[head, turned + half, channel + FREQUENCIES + index] = -EAGER
         keys[head, turned, -HELD] = 1.0
+    cosines = slice(LAGS[lag][1], LAGS[lag][1] + FREQUENCIES)
+    sines = slice(cosines.start + half, cosines.stop + half)
     for norm in (attention.q_norm, attention.k_norm):  # or the look would blur
-        _hold(
-            norm.gamma, *(slice(part + LAGS[lag][1], part + LAGS[lag][1] + FREQUENCIES) for part in (0, half))
-        )
+        _hold(norm.gamma, cosines, sines)
     width, first = queries.shape[2], head * attention.dim_heads
-    for part in (0, width):
-        _hold(attention.to_qkv.weight, slice(part + first, part + first + attention.dim_heads))
+    last = first + attention.dim_heads
+    _hold(attention.to_qkv.weight, slice(first, last), slice(width + first, width + last))
+
+
+def _silence(weight: torch.nn.Parameter, *held: Any) -> None:
+    """What these indices name is zero and stays so."""
+    for index in held:
+        weight[index] = 0
+    _hold(weight, *held)
 
 
 def _hold(weight: torch.nn.Parameter, *held: Any) -> None:
