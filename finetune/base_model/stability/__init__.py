@@ -1,1 +1,1 @@
-"""Stability's own layout of Stable Audio 3: `model_config.json` and one `model.safetensors`."""
+"""Stability's own file layout: names of weights, geometry, streaming a checkpoint into diffusers' modules."""
