@@ -2,15 +2,14 @@
 
     python -m tests.tools.random_checkpoint small|medium|tiny|tiny-medium [FOLDER]
 
-A number depends on seed, name of its tensor and place in it alone, and is made from the counter of Philox by exact
-arithmetic, so that every machine makes the same file. Weights are uniform and scaled to keep activations near one.
-Buffers (rotary frequencies) are those of the formula and stay float32 in 16-bit files.
+A number depends on the seed, the name of its tensor and its place there alone, and every machine makes the same file.
+Weights are uniform and scaled to keep activations near one; nothing is zero. Buffers (rotary frequencies) are those
+of the formula and stay float32 in 16-bit files.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from finetune.files import write_folder
+from tests.tools.draws import unit_blocks
 from tests.tools.stability_geometry import (
     GEOMETRIES,
     TEXT_FOLDER,
@@ -34,9 +34,7 @@ from tests.tools.stability_geometry import (
     text_encoder_shapes,
 )
 
-BLOCK = 1 << 22  # values in memory at a time
 DTYPES = {"fp32": ("F32", torch.float32), "fp16": ("F16", torch.float16), "bf16": ("BF16", torch.bfloat16)}
-SQRT_3 = np.float32(math.sqrt(3.0))
 
 
 def main() -> None:
@@ -115,17 +113,8 @@ def value_blocks(name: str, shape: tuple[int, ...], seed: int) -> Iterator[np.nd
         yield (1.0 / (10000**steps)).numpy()
         return
     mean, scale = _mean_and_scale(name, shape)
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    draws = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8"))
-    left = math.prod(shape)
-    while left:
-        count = min(left, BLOCK)
-        bits = draws.random_raw((count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count] >> np.uint32(
-            8
-        )
-        unit = bits.astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
-        yield np.float32(mean) + unit * (SQRT_3 * np.float32(scale))
-        left -= count
+    for values in unit_blocks(name, math.prod(shape), seed):
+        yield np.float32(mean) + values * np.float32(scale)
 
 
 def _mean_and_scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -380,6 +380,7 @@ def _diffusion_config(geometry: Geometry, objective: str) -> dict[str, Any]:
             "max_length": 4096,
         },
         "use_effective_length_for_schedule": True,
+        "mask_padding_attention": True,
         "config": {
             "io_channels": geometry.latent_channels,
             "embed_dim": geometry.width,
