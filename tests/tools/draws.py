@@ -1,4 +1,4 @@
-"""Seeded numbers that are the same on every machine: Philox's counter and exact arithmetic, no library's own drawing."""
+"""Seeded numbers, the same on every machine: Philox's counter and exact arithmetic, no library's own drawing."""
 
 from __future__ import annotations
 

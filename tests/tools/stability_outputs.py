@@ -1,0 +1,166 @@
+"""Stability's own code on random weights: what it answers to each of `parity_cases`. Imports a checkout of theirs.
+
+Off, because it is random: the noise that SAME adds to its mask tokens (`mask_noise`) and to the latents it decodes
+(`noise_regularize`). Sliding-window attention takes its plain way (scaled_dot_product_attention with a mask), not
+flex_attention's compiled kernels. Random draws of a training step are replaced by the ones of the case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+from safetensors import safe_open
+from torch.nn.utils.parametrize import remove_parametrizations
+
+from tests.tools import parity_cases as cases
+from tests.tools.parity_cases import ADAPTED, ALPHA, RANK
+
+Outputs = dict[str, torch.Tensor]
+
+
+def load(folder: Path) -> Any:
+    """Stability's model with the folder's weights in float32, every key used, its text encoder read from the folder."""
+    from stable_audio_3.factory import create_diffusion_cond_from_config
+    from stable_audio_3.models import transformer
+
+    transformer.flex_attention_available = False
+    config = json.loads((folder / "model_config.json").read_text())
+    prompt = config["model"]["conditioning"]["configs"][0]["config"]
+    prompt["model_path"] = str(folder)
+    model = create_diffusion_cond_from_config(config)
+    state = model.state_dict()
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        keys = set(file.keys())
+        if keys != state.keys():
+            raise ValueError(f"keys differ: {sorted(keys ^ state.keys())[:5]}")
+        for key in keys:
+            state[key].copy_(file.get_tensor(key))
+    autoencoder = model.pretransform.model
+    for block in (autoencoder.encoder.layers[0], autoencoder.decoder.layers[3]):
+        block.mask_noise = 0
+    autoencoder.bottleneck.noise_regularize = False
+    model.conditioner.conditioners["prompt"].model.float()
+    return model.eval().requires_grad_(False)
+
+
+def outputs(name: str, model: Any) -> Outputs:
+    """All items of one geometry. The training steps come last: they change the model."""
+    with torch.no_grad():
+        items = dit(name, model) | autoencoder(name, model)
+    items |= training(name, model, "lora")
+    return items | training(name, model, "dora-rows")
+
+
+def conditioning(model: Any, ask: Any, kept_mask: torch.Tensor) -> dict[str, Any]:
+    told = [{"prompt": p, "seconds_total": s} for p, s in zip(ask.prompts, ask.seconds, strict=True)]
+    tensors = model.conditioner(told, "cpu")
+    tensors["inpaint_mask"] = [kept_mask]
+    tensors["inpaint_masked_input"] = [ask.latents * kept_mask]
+    return tensors
+
+
+def dit(name: str, model: Any) -> Outputs:
+    ask = cases.ask(name)
+    free = conditioning(model, ask, torch.zeros_like(ask.kept_mask))
+    kept = conditioning(model, ask, ask.kept_mask)
+    return {
+        "duration": free["seconds_total"][0].squeeze(1),
+        "context": model.get_conditioning_inputs(free)["cross_attn_cond"],
+        "velocity": model(ask.x, ask.t, free),
+        "velocity inpainting": model(ask.x, ask.t, kept),
+        "velocity unconditional": model(ask.x, ask.t, free, cfg_dropout_prob=1.0),
+    }
+
+
+def autoencoder(name: str, model: Any) -> Outputs:
+    """Encoded and decoded whole, and in chunks of 128 latents with 32 of overlap."""
+    same, ratio = model.pretransform.model, model.pretransform.downsampling_ratio
+    items = {}
+    for frames in (*cases.whole_frames(name), cases.CHUNKED_FRAMES[name]):
+        chunked = frames > 128
+        audio = cases.audio(name, frames)
+        audio = torch.nn.functional.pad(audio, (0, frames * ratio - audio.shape[-1]))
+        items[f"encode {frames}"] = same.encode_audio(audio, chunked=chunked)[..., :frames]
+        sound = same.decode_audio(cases.latents(name, frames), chunked=chunked)
+        items[f"decode {frames}"] = sound[..., : frames * ratio].clamp(-1, 1)
+    return items
+
+
+def training(name: str, model: Any, adapter_type: str) -> Outputs:
+    """Loss and adapter gradients of Stability's own training step, with the draws of the case."""
+    from stable_audio_3.training.diffusion import DiffusionCondTrainingWrapper
+
+    step = cases.step(name)
+    parts = {"model": model.model, "conditioner": model.conditioner}
+    wrapper = DiffusionCondTrainingWrapper(
+        model,
+        lr=1e-4,
+        mask_loss_weight=1.0,
+        pre_encoded=True,
+        cfg_dropout_prob=0.1,
+        timestep_sampler="trunc_logit_normal",
+        inpainting_config={},
+        sample_rate=model.sample_rate,
+        ot_coupling=True,
+        lora_config={
+            "rank": RANK,
+            "alpha": ALPHA,
+            "adapter_type": adapter_type,
+            "include": [module.split(".", 1)[1] for module in ADAPTED],
+        },
+    )
+    wrapper.trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-4}])])
+    adapters = {module: _adapter(parts, module) for module in ADAPTED}
+    for module, adapter in adapters.items():
+        values = cases.adapter_weights(name, module, adapter.lora_A.shape[1], adapter.lora_B.shape[0])
+        adapter.lora_A.data.copy_(values["lora_A"])
+        adapter.lora_B.data.copy_(values["lora_B"])
+        if adapter_type == "dora-rows":
+            adapter.magnitude.data.mul_(values["magnitude"])
+    told = [{"prompt": p, "seconds_total": s} for p, s in zip(step.prompts, step.seconds, strict=True)]
+    with _drawn(step):
+        loss = wrapper.training_step((step.latents, told), 0)
+    loss.backward()
+    kind = adapter_type.removesuffix("-rows")
+    items = {f"{kind} loss": loss.detach().reshape(1)}
+    for module, adapter in adapters.items():
+        for weight, parameter in adapter.named_parameters():
+            items[f"{kind} gradient {module} {weight}"] = parameter.grad.clone()
+    _remove_adapters(parts)
+    return items
+
+
+def _adapter(parts: dict[str, Any], module: str) -> Any:
+    part, rest = module.split(".", 1)
+    return parts[part].get_submodule(rest).parametrizations.weight[0]
+
+
+def _remove_adapters(parts: dict[str, Any]) -> None:
+    for name in ADAPTED:
+        part, rest = name.split(".", 1)
+        remove_parametrizations(parts[part].get_submodule(rest), "weight", leave_parametrized=False)
+    for part in parts.values():
+        part.requires_grad_(False)
+
+
+def _drawn(step: cases.Step) -> Any:
+    """The names through which Stability's training step draws, bound to the numbers of the case."""
+    from stable_audio_3.training import diffusion
+
+    fixed: dict[tuple[Any, str], Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]]] = {
+        (diffusion, "truncated_logistic_normal_rescaled"): lambda count: 1 - step.t,
+        (diffusion, "random_inpaint_mask"): lambda x, **_: (x * step.kept_mask, step.kept_mask),
+        (torch, "randn_like"): lambda x: step.noise,
+        (torch, "bernoulli"): lambda p: step.dropped.float().reshape(p.shape),
+    }
+    patches = contextlib.ExitStack()
+    for (owner, attribute), value in fixed.items():
+        patches.enter_context(mock.patch.object(owner, attribute, value))
+    return patches
