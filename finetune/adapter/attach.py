@@ -16,6 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
 
@@ -106,18 +107,23 @@ class Adapter:
 
 
 def attach(base: BaseModel, settings: AdapterSettings, seed: int = 0) -> Adapter:
-    """A fresh adapter on `base` that changes nothing yet (B is zero), or the one of `init_from`; it alone trains.
+    """A fresh adapter on `base` that changes nothing yet (B is zero), or the one of `init_from`, which may be of any
+    format; it alone trains.
 
-    Raises WoodshedError for unknown settings, or when no module of the base is matched.
+    Raises WoodshedError for unknown settings, when no module of the base is matched, or `init_from` does not fit.
     """
-    from finetune.adapter.folder import read_state
+    from finetune.adapter.formats import read_adapter
+    from finetune.adapter.start import go_on_from
 
+    start = read_adapter(Path(settings.init_from), base) if settings.init_from else None
+    if start is not None:
+        check_recorded_base(start.facts, base, str(settings.init_from))
     configs = {"transformer": _config(settings, _pattern(settings))}
     if settings.duration_embedder:
         configs["duration_embedder"] = _config(settings, "linear")
     adapter = inject(base, configs, seed)
-    if settings.init_from:
-        adapter.load_state(read_state(Path(settings.init_from)))
+    if start is not None:
+        go_on_from(adapter, start, str(settings.init_from))
     return adapter
 
 

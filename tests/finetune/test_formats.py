@@ -10,12 +10,12 @@ import torch
 from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
+from small_adapters import FACTS, little_base, merge, modules, predict, random_adapter
 
 from finetune.adapter.formats import FORMATS, Format, read_adapter, read_facts, write_adapter
 from finetune.adapter.low_rank import LowRankAdapter
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
-from small_adapters import FACTS, little_base, merge, modules, predict, random_adapter
 
 HOLDS = {
     "peft": ("lora", "dora"),
@@ -84,7 +84,7 @@ def test_16_bits_cost_little_of_the_effect(
     base: BaseModel, tmp_path: Path, format: Format, dtype: torch.dtype
 ) -> None:
     adapter = random_adapter(base, "dora", names=held(base, format))
-    tiny = {m: part for m, part in adapter.modules.items()}
+    tiny = dict(adapter.modules)
     for module, part in tiny.items():  # as after a few steps: B far below what float16 resolves
         tiny[module] = type(part)(part.down, part.up * 1e-5, part.scale * 1e5, part.row_magnitude)
     adapter = LowRankAdapter(tiny, adapter.facts)

@@ -74,10 +74,10 @@ def write_adapter(
     if format == "peft":
         return peft.write(adapter, path, dtype, header_of(adapter, diffusers.IMPLEMENTATION))
     if format == "diffusers":
-        encoded, program = diffusers.encode(adapter, dtype), diffusers
+        encoded, program = diffusers.encode(adapter, dtype), diffusers.IMPLEMENTATION
     elif format == "stable-audio-3":
-        encoded, program = stability.encode(adapter, dtype), stability
+        encoded, program = stability.encode(adapter, dtype), stability.IMPLEMENTATION
     else:
-        encoded, program = comfyui.encode(adapter, dtype, base), comfyui
-    write_tensors(path, encoded.tensors, header_of(adapter, program.IMPLEMENTATION) | encoded.header)
+        encoded, program = comfyui.encode(adapter, dtype, base), comfyui.IMPLEMENTATION
+    write_tensors(path, encoded.tensors, header_of(adapter, program) | encoded.header)
     return encoded.notes

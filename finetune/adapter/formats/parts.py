@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -102,11 +102,6 @@ def rounded(part: LowRank, dtype: torch.dtype) -> LowRank:
         shift = torch.round(torch.log2(down.abs().max() / up.abs().max()) / 2)
         down, up = down * 2.0**-shift, up * 2.0**shift
     return replace(part, down=down.to(dtype), up=up.to(dtype))
-
-
-def as_floats(parts: Mapping[str, LowRank]) -> dict[str, LowRank]:
-    """The same parts with matrices in float32 again."""
-    return {m: replace(p, down=p.down.float(), up=p.up.float()) for m, p in parts.items()}
 
 
 def _matrix(where: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -90,8 +90,8 @@ def write(adapter: LowRankAdapter, folder: Path, dtype: torch.dtype, header: dic
         own = {m.removeprefix(f"{part}."): p for m, p in adapter.modules.items() if m.startswith(f"{part}.")}
         if own:
             config = config_of(own, base_label(adapter.facts.get("base")))
-            tensors = [to_peft(module, low, dtype).items() for module, low in own.items()]
-            encoded[part] = config, {PREFIX + name: t for pairs in tensors for name, t in pairs}
+            renamed = [to_peft(module, low, dtype).items() for module, low in own.items()]
+            encoded[part] = config, {PREFIX + name: tensor for pairs in renamed for name, tensor in pairs}
     with write_folder(folder) as beside:
         for part, (config, tensors) in encoded.items():
             here = place(beside, part)

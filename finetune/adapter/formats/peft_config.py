@@ -79,7 +79,7 @@ def config_of(parts: Mapping[str, LowRank], base: str | None) -> dict[str, Any]:
     rank, alpha = _commonest(ranks), _commonest(alphas)
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_alpha=alpha,
         target_modules="|".join(re.escape(module) for module in sorted(parts)),
         rank_pattern={_exactly(m): r for m, r in ranks.items() if r != rank},
         alpha_pattern={_exactly(m): a for m, a in alphas.items() if a != alpha},

@@ -80,7 +80,8 @@ def encode(adapter: LowRankAdapter, dtype: torch.dtype) -> Encoded:
     rank = max(part.rank for part in adapter.modules.values())
     scales = {part.scale for part in adapter.modules.values()}
     scale = scales.pop() if len(scales) == 1 else 1.0
-    tensors, names = {}, []
+    tensors: dict[str, torch.Tensor] = {}
+    names = []
     for module, part in adapter.modules.items():
         stored = rounded(_reordered(module, _with_rank(part, rank, scale), rows_to_stability), dtype)
         name = _local(stability_module(module))

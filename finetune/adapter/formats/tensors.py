@@ -92,5 +92,5 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Mappi
 
 def _damaged(path: Path, error: Exception) -> WoodshedError:
     return WoodshedError(
-        f"'{path}' cannot be read as a safetensors file, it is damaged, cut off or of another kind: {error}"
+        f"'{path}' cannot be read as a safetensors file; it is damaged or cut off, or of another kind: {error}"
     )
