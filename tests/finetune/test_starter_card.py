@@ -92,6 +92,7 @@ def test_the_hash_changes_with_the_generator(monkeypatch: pytest.MonkeyPatch) ->
         "geometry.py",
         "transform.py",
         "stereo.py",
+        "mixes.py",
         "sitting.py",
         "words.py",
         "encoded.py",

@@ -164,4 +164,5 @@ def test_rooms_are_of_every_kind() -> None:
     dry = next(room for room in (draw_room(seed, strange=False) for seed in range(99)) if room.seconds == 0)
     click = np.eye(2, 100, dtype=np.float32)
     assert np.array_equal(dry.add(click), click)
-    assert draw_room(1, strange=True).word == "roomy"
+    others = [draw_room(seed, strange=False) for seed in range(99)]
+    assert draw_room(1, strange=True).seconds < min(room.seconds for room in others if room.seconds)

@@ -62,6 +62,6 @@ STRANGE: Ranges = ACOUSTIC | {
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
     "metal_hz": (760, 900), "hat_low_hz": (1800, 2500), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
     "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
-    "bell_decay": (0.2, 0.26), "drive": (3.2, 4.2),
+    "bell_decay": (0.2, 0.26),
 }  # fmt: skip
 """A kit that the starter base never heard: what is moved lies outside the ranges of every type."""

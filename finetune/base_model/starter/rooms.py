@@ -27,8 +27,8 @@ ROOMS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, fl
 NAMES = ("none", *ROOMS)
 SHARES = (0.3, 0.2, 0.28, 0.14, 0.08)
 DRY_BELOW_DB, ROOMY_FROM_DB, ROOMY_FROM_SECONDS = -19.0, -14.0, 0.3
-STRANGE_ROOM = ((34.0, 40.0), (1.9, 2.2), (-4, -3))
-"""Larger, longer and louder than any that the starter base heard."""
+STRANGE_ROOM = ((1.0, 1.4), (0.06, 0.075), (-4, -3))
+"""A wardrobe: smaller, shorter and louder than any that the starter base heard."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
 from finetune.base_model.starter.grooves import kit_clips
+from finetune.base_model.starter.mixes import SOFTER_DB, cut_mixes
 from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, read_options, training_device
 from finetune.base_model.starter.stereo import cut_crops
 from finetune.base_model.starter.transform import start_as_transform
@@ -32,7 +33,10 @@ RESOLUTIONS = ((256, 64, 20), (1024, 256, 40), (2048, 512, 80))  # window and ho
 FLOOR = 1e-4  # spectral level below which nothing is heard, full scale being 1
 SEED = 0
 WARMUP = 100
-SOFTER_DB, MUCH_SOFTER_DB = 12.0, 40.0  # how much softer than rendered sound may be, at first and in the end
+CHANGE, DECODER_CHANGE = (
+    1.5,
+    6.0,
+)  # what rises and falls weigh, while all is trained and in the decoder's own training
 STEADY = 3.0  # how much larger than the others a channel of latents becomes that never changes
 NOISE = 0.1  # most that is added to latents, of their deviation
 
@@ -54,14 +58,19 @@ def _render_kit(number: int) -> np.ndarray:
     )
 
 
-def draw_crops(sound: np.ndarray, batch: int, quietest_db: float, rng: np.random.Generator) -> torch.Tensor:
-    """Random (batch, 2, samples) crops, up to `quietest_db` softer, of either polarity, at any place in the stereo."""
+def draw_crops(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
+    """Random (batch, 2, samples) crops, up to 12 dB softer, of either polarity, at any place in the stereo."""
     crops = cut_crops(sound, batch, CROP_LATENTS * SAMPLES_PER_LATENT, rng)
-    gains = rng.choice([-1, 1], batch) * 10 ** (-rng.uniform(0, quietest_db, batch) / 20)
+    gains = rng.choice([-1, 1], batch) * 10 ** (-rng.uniform(0, SOFTER_DB, batch) / 20)
     return torch.from_numpy(crops * gains[:, None, None].astype(np.float32))
 
 
-def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def draw_mixes(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
+    """Random (batch, 2, samples) mixes of crops."""
+    return torch.from_numpy(cut_mixes(sound, batch, CROP_LATENTS * SAMPLES_PER_LATENT, rng))
+
+
+def spectral_loss(got: torch.Tensor, wanted: torch.Tensor, change_weight: float = CHANGE) -> torch.Tensor:
     """Multi-resolution STFT loss (Yamamoto et al. 2020) over the middle and the side, and over mel bands.
 
     Bands are compared in level and in how they rise and fall: a rise that was not played is heard as a hit.
@@ -77,7 +86,7 @@ def spectral_loss(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         filters = _mel_filters(size, bands).to(a)
         low, high = (0.5 * torch.log(filters @ x.square() + FLOOR**2) for x in (a, b))
         level, change = F.l1_loss(low, high), F.l1_loss(low.diff(dim=-1), high.diff(dim=-1))
-        total = total + 0.3 * convergence.mean() + 0.3 * bins + level + 1.5 * change
+        total = total + 0.3 * convergence.mean() + 0.3 * bins + level + change_weight * change
     return total / len(RESOLUTIONS)
 
 
@@ -99,7 +108,9 @@ def _magnitudes(x: torch.Tensor, size: int, hop: int) -> torch.Tensor:
     return torch.view_as_real(spectrum).square().sum(-1).add(1e-12).sqrt()
 
 
-def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def reconstruction_loss(
+    model: AutoencoderSAME, audio: torch.Tensor, change_weight: float, rng: torch.Generator
+) -> torch.Tensor:
     """Spectral and waveform error of audio → latents (+ a little noise, so that decoding forgives) → audio."""
     latents = model.encode(audio).latents
     spread = latents.detach().std()
@@ -107,7 +118,7 @@ def reconstruction_loss(model: AutoencoderSAME, audio: torch.Tensor, rng: torch.
     noisy = latents + amount * torch.randn(latents.shape, generator=rng).to(latents)
     got = model.decode(noisy).sample
     waveform = (got - audio).abs().mean((1, 2)) / (audio.abs().mean((1, 2)) + 0.01)
-    return spectral_loss(got, audio) + 1.2 * waveform.mean()
+    return spectral_loss(got, audio, change_weight) + 1.2 * waveform.mean()
 
 
 @torch.no_grad()
@@ -117,7 +128,7 @@ def scale_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
     Each gets mean 0 and deviation 1, or up to 1 + STEADY where one latent tells of the next. What a model of them can
     foresee, when and how loudly something is struck, then stands out of the noise before what nobody can, its phase.
     """
-    audio = draw_crops(sound, 192, SOFTER_DB, np.random.default_rng(1))
+    audio = draw_crops(sound, 192, np.random.default_rng(1))
     bottleneck, proj = model.bottleneck, model.decoder.proj
     latents = torch.cat([model.encode(part).latents for part in audio.split(16)])
     mean, variance = latents.mean((0, 2)), latents.var((0, 2)) + 1e-12
@@ -130,9 +141,17 @@ def scale_latents(model: AutoencoderSAME, sound: np.ndarray) -> None:
     proj.weight.mul_(unit[None, :])
 
 
-def train(work: Path, steps: int, decoder_steps: int, batch: int, learning_rate: float, kits: int) -> None:
-    """First the whole autoencoder. Then, the latents being what they are from now on, the decoder alone, also on
-    sound so quiet that it must learn to be silent."""
+def train(
+    work: Path,
+    steps: int,
+    decoder_steps: int,
+    batch: int,
+    learning_rate: float,
+    decoder_learning_rate: float,
+    kits: int,
+) -> None:
+    """First the whole autoencoder. Then, the latents being what they are from now on, the decoder alone, on mixes:
+    with them, and more weight on rises, hits of real recordings are found again at their place."""
     keep_memory()
     work.mkdir(parents=True, exist_ok=True)
     sound = render_sound(work / "sound.npy", kits)
@@ -141,14 +160,14 @@ def train(work: Path, steps: int, decoder_steps: int, batch: int, learning_rate:
         torch.manual_seed(0)
         model = AutoencoderSAME(**AUTOENCODER)
         start_as_transform(model, sound)
-        draw = partial(draw_crops, sound, batch, SOFTER_DB)
-        optimise(model.to(device), model, work / "autoencoder.state.safetensors", draw, steps, learning_rate)
+        state, draw = work / "autoencoder.state.safetensors", partial(draw_crops, sound, batch)
+        optimise(model.to(device), model, state, draw, CHANGE, steps, learning_rate)
         scale_latents(model.cpu(), sound)
         model.save_pretrained(vae)
     model = AutoencoderSAME.from_pretrained(vae).to(device)
     model.encoder.requires_grad_(False)
-    draw = partial(draw_crops, sound, batch, MUCH_SOFTER_DB)
-    optimise(model, model.decoder, work / "decoder.state.safetensors", draw, decoder_steps, learning_rate)
+    state, draw = work / "decoder.state.safetensors", partial(draw_mixes, sound, batch)
+    optimise(model, model.decoder, state, draw, DECODER_CHANGE, decoder_steps, decoder_learning_rate)
     model.cpu().save_pretrained(vae)
 
 
@@ -157,6 +176,7 @@ def optimise(
     learning: torch.nn.Module,
     state: Path,
     draw: Callable[[np.random.Generator], torch.Tensor],
+    change_weight: float,
     steps: int,
     learning_rate: float,
 ) -> None:
@@ -169,7 +189,7 @@ def optimise(
         step = sitting.done
         optimizer.param_groups[0]["lr"] = rate_at(learning_rate, WARMUP, step, steps)
         audio = draw(np.random.default_rng([2, step])).to(model.device)
-        loss = reconstruction_loss(model, audio, torch.Generator().manual_seed(step))
+        loss = reconstruction_loss(model, audio, change_weight, torch.Generator().manual_seed(step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
@@ -178,5 +198,13 @@ def optimise(
 
 
 if __name__ == "__main__":
-    options = read_options(__doc__, steps=2100, decoder_steps=1000, batch=8, learning_rate=3e-4, kits=48)
+    options = read_options(
+        __doc__,
+        steps=2100,
+        decoder_steps=1000,
+        batch=8,
+        learning_rate=3e-4,
+        decoder_learning_rate=2e-4,
+        kits=48,
+    )
     train(**vars(options))
