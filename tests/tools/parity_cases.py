@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +28,8 @@ ADAPTED = (
     "model.model.transformer.layers.1.ff.ff.2",
     "conditioner.conditioners.seconds_total.embedder.embedding.1",
 )
+NEGATIVE = ["hum, hiss and a long reverb"]
+SCHEDULES = [(50, 1.0), (8, 1.0), (9, 0.7), (8, 0.4)]  # steps, and how much noise they begin from
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,17 @@ def step(name: str) -> Step:
         dropped=torch.tensor([False, True, False])[:clips],
         kept_mask=kept,
     )
+
+
+def told(prompts: list[str], seconds: list[float]) -> list[dict[str, str | float]]:
+    """What Stability's conditioner is told of each clip."""
+    return [{"prompt": p, "seconds_total": s} for p, s in zip(prompts, seconds, strict=True)]
+
+
+def fresh_noises(shape: torch.Size) -> Iterator[torch.Tensor]:
+    """The noises that ping-pong sampling draws, in their order."""
+    for number in itertools.count():
+        yield draw(f"fresh noise {number}", *shape)
 
 
 def adapter_weights(name: str, module: str, inputs: int, outputs: int) -> dict[str, torch.Tensor]:

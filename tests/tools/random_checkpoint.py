@@ -46,10 +46,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     name = arguments.geometry
-    dtype = arguments.dtype or ("fp16" if name == "medium" else "fp32")
+    dtype = arguments.dtype or default_dtype(name)
     folder = arguments.folder or Path(f"random-{name}")
     write_checkpoint(folder, GEOMETRIES[name], arguments.objective, dtype, arguments.seed)
     print(f"{folder}: {name}, {arguments.objective}, {dtype}, seed {arguments.seed}")
+
+
+def default_dtype(name: str) -> str:
+    return "fp16" if name == "medium" else "fp32"
 
 
 def write_checkpoint(

@@ -54,16 +54,18 @@ def outputs(name: str, model: Any) -> Outputs:
     """All items of one geometry. The training steps come last: they change the model."""
     with torch.no_grad():
         items = dit(name, model) | autoencoder(name, model)
+        if cases.is_tiny(name):
+            items |= sampling(model, name)
     items |= training(name, model, "lora")
     return items | training(name, model, "dora-rows")
 
 
 def conditioning(model: Any, ask: Any, kept_mask: torch.Tensor) -> dict[str, Any]:
-    told = [{"prompt": p, "seconds_total": s} for p, s in zip(ask.prompts, ask.seconds, strict=True)]
-    tensors = model.conditioner(told, "cpu")
-    tensors["inpaint_mask"] = [kept_mask]
-    tensors["inpaint_masked_input"] = [ask.latents * kept_mask]
-    return tensors
+    return model.conditioner(cases.told(ask.prompts, ask.seconds), "cpu") | _local(ask, kept_mask)
+
+
+def _local(ask: cases.Ask, kept_mask: torch.Tensor) -> dict[str, Any]:
+    return {"inpaint_mask": [kept_mask], "inpaint_masked_input": [ask.latents * kept_mask]}
 
 
 def dit(name: str, model: Any) -> Outputs:
@@ -91,6 +93,63 @@ def autoencoder(name: str, model: Any) -> Outputs:
         sound = same.decode_audio(cases.latents(name, frames), chunked=chunked)
         items[f"decode {frames}"] = sound[..., : frames * ratio].clamp(-1, 1)
     return items
+
+
+def sampling(model: Any, name: str) -> Outputs:
+    """Times, guidance, and whole generations with the noise of the case."""
+    from stable_audio_3.inference.sampling import build_schedule
+
+    ask = cases.ask(name)
+    free = model.get_conditioning_inputs(conditioning(model, ask, torch.zeros_like(ask.kept_mask)))
+    kept = model.get_conditioning_inputs(conditioning(model, ask, ask.kept_mask))
+    against = model.conditioner(cases.told(cases.NEGATIVE * len(ask.prompts), ask.seconds), "cpu")
+    negative = model.get_conditioning_inputs(against | _local(ask, ask.kept_mask), negative=True)
+    items = {}
+    for steps, noise in cases.SCHEDULES:
+        times = build_schedule(
+            steps, sigma_max=noise, dist_shift=model.sampling_dist_shift, fallback_seq_len=21
+        )
+        items[f"times {steps} from {noise}"] = times
+    items["guided"] = model.model(ask.x, ask.t, **free, cfg_scale=4.0)
+    items["guided, plain"] = model.model(ask.x, ask.t, **free, cfg_scale=4.0, apg_scale=0.0)
+    items["guided away"] = model.model(ask.x, ask.t, **(free | negative), cfg_scale=3.0)
+    items["euler 50"] = _sample(model, ask, free, 50, "euler", cfg_scale=4.0)
+    items["euler 9 away, kept"] = _sample(model, ask, kept | negative, 9, "euler", cfg_scale=3.0)
+    items["euler 9 from sound"] = _sample(
+        model, ask, free, 9, "euler", cfg_scale=4.0, init_data=ask.latents, init_noise_level=0.7
+    )
+    items["pingpong 8"] = _sample(model, ask, free, 8, "pingpong")
+    items["pingpong 8 from sound, kept"] = _sample(
+        model, ask, kept, 8, "pingpong", init_data=ask.latents, init_noise_level=0.4
+    )
+    items["dpmpp 8"] = _sample(model, ask, free, 8, "dpmpp", cfg_scale=4.0)
+    return items
+
+
+def _sample(
+    model: Any, ask: cases.Ask, told: dict[str, Any], steps: int, sampler: str, **options: Any
+) -> torch.Tensor:
+    from stable_audio_3.inference.sampling import sample_diffusion
+
+    fresh = iter(cases.fresh_noises(ask.x.shape))
+    with mock.patch.object(torch, "randn_like", lambda x: next(fresh)):
+        return sample_diffusion(
+            model.model,
+            ask.x,
+            told,
+            model.diffusion_objective,
+            steps,
+            sampler_type=sampler,
+            conditioning=cases.told(ask.prompts, ask.seconds),
+            sample_rate=model.sample_rate,
+            pretransform=model.pretransform,
+            mask_padding_attention=True,
+            use_effective_length_for_schedule=True,
+            dist_shift=model.sampling_dist_shift,
+            disable_tqdm=True,
+            decode=False,
+            **options,
+        )
 
 
 def training(name: str, model: Any, adapter_type: str) -> Outputs:
@@ -124,9 +183,8 @@ def training(name: str, model: Any, adapter_type: str) -> Outputs:
         adapter.lora_B.data.copy_(values["lora_B"])
         if adapter_type == "dora-rows":
             adapter.magnitude.data.mul_(values["magnitude"])
-    told = [{"prompt": p, "seconds_total": s} for p, s in zip(step.prompts, step.seconds, strict=True)]
     with _drawn(step):
-        loss = wrapper.training_step((step.latents, told), 0)
+        loss = wrapper.training_step((step.latents, cases.told(step.prompts, step.seconds)), 0)
     loss.backward()
     kind = adapter_type.removesuffix("-rows")
     items = {f"{kind} loss": loss.detach().reshape(1)}
