@@ -32,13 +32,11 @@ def in_chunks(
     `x`: (batch, channels, frames · in_step); returns (batch, channels', frames · out_step).
     """
     starts = chunk_starts(frames)
-    if len(starts) == 1:
-        return convert(x)
-    pieces, written = [], 0
-    for number, start in enumerate(starts):
-        stop = start + CHUNK_LATENTS
-        keep_to = frames if number == len(starts) - 1 else stop - OVERLAP_LATENTS // 2
-        done = convert(x[..., start * in_step : stop * in_step])
-        pieces.append(done[..., (written - start) * out_step : (keep_to - start) * out_step])
-        written = keep_to
+    edge = OVERLAP_LATENTS // 2
+    pieces = []
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        first = 0 if start == 0 else edge  # where two chunks overlap the later one counts, but for its edge
+        last = CHUNK_LATENTS if following is None else following + edge - start
+        done = convert(x[..., start * in_step : (start + CHUNK_LATENTS) * in_step])
+        pieces.append(done[..., first * out_step : last * out_step])
     return torch.cat(pieces, dim=-1)

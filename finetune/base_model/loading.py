@@ -1,40 +1,50 @@
-"""Load a base from a folder in diffusers' layout, with every fault of that port mended."""
+"""Load a base: from Stability's own files, or from a folder in diffusers' layout, that port's faults mended."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from finetune.base_model.model import BaseModel
+from finetune.base_model.rotary import rotary_frequencies
+from finetune.base_model.sources import find_base, fingerprint, is_stability
+from finetune.base_model.stability.base import (
+    CONFIG,
+    licence_of,
+    read_modules,
+    read_text_encoder,
+    reread_autoencoder,
+    text_encoder_folder,
+)
+from finetune.base_model.stability.geometry import read_geometry
 from finetune.errors import WoodshedError
 
 PROMPT_TOKENS = 256
-PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 
 
 def load_base(
     model: str, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> BaseModel:
-    """The base called `model`: `starter`, or a folder in diffusers' layout (one folder a part).
+    """The base called `model`: `starter`, a folder, or a name on the Hub (see `find_base`).
 
     `dtype` is that of the transformer and the text encoder; the autoencoder and the duration embedder stay in
-    float32. Raises WoodshedError when the folder is missing, incomplete or of another kind.
+    float32. Raises WoodshedError when it cannot be had, is incomplete or of another kind.
     """
-    root = find_base(model)
+    root, device = find_base(model), torch.device(device)
     with _quiet():
-        base = _load(root, model, dtype)
-    parts: list[Any] = [base.transformer, base.duration_embedder, base.autoencoder, base.text_encoder]
-    for part in parts:
-        part.to(device).eval().requires_grad_(False)
-    return base
+        try:
+            if is_stability(root):
+                return _load_stability(root, model, dtype, device)
+            return _load_diffusers(root, model, dtype, device)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise WoodshedError(f"base.model: '{model}' could not be loaded: {error}") from error
 
 
 @contextlib.contextmanager
@@ -43,83 +53,78 @@ def decoding(base: BaseModel) -> Iterator[None]:
     if base.autoencoder is not None:
         yield
         return
+    root = find_base(base.name)
     with _quiet():
-        base.autoencoder = _load_autoencoder(find_base(base.name)).to(base.device)
+        again = reread_autoencoder(root, base.device) if is_stability(root) else _diffusers_autoencoder(root)
+    base.autoencoder = _frozen(again, base.device)
     try:
         yield
     finally:
         base.autoencoder = None
 
 
-def find_base(model: str) -> Path:
-    """The folder of the base called `model`."""
-    if model == "starter":
-        return Path(str(files("finetune.base_model.starter") / "weights"))
-    root = Path(model).expanduser()
-    if not root.is_dir():
-        raise WoodshedError(
-            f"base.model: there is no folder '{model}', and bases are not fetched from the Hub. Name 'starter', or "
-            "the folder of a Stable Audio 3 base in diffusers' layout: base.model=FOLDER."
-        )
-    if (root / "model_config.json").exists():
-        raise WoodshedError(
-            f"base.model: '{model}' holds a base in Stability's own layout (model_config.json); this version of "
-            "Woodshed reads diffusers' layout (one folder for each part)."
-        )
-    missing = [part for part in PARTS if not (root / part).is_dir()]
-    if missing:
-        raise WoodshedError(f"base.model: '{model}' is not a whole base, it lacks {', '.join(missing)}.")
-    return root
+def _load_stability(root: Path, name: str, dtype: torch.dtype, device: torch.device) -> BaseModel:
+    geometry = read_geometry(root / CONFIG)
+    text = text_encoder_folder(root, geometry, fetch=not Path(name).expanduser().exists())
+    modules = read_modules(root, geometry, dtype, device)
+    text_encoder, tokenizer = read_text_encoder(text, dtype, geometry.transformer["cond_token_dim"])
+    return BaseModel(
+        name=name,
+        fingerprint=fingerprint(root),
+        post_trained=geometry.post_trained,
+        transformer=_frozen(modules.transformer, device),
+        duration_embedder=_frozen(modules.duration_embedder, device),
+        autoencoder=_frozen(modules.autoencoder, device),
+        text_encoder=_frozen(text_encoder, device),
+        tokenizer=tokenizer,
+        sample_rate=geometry.sample_rate,
+        samples_per_latent=modules.autoencoder.downsampling_ratio,
+        latent_channels=geometry.transformer["io_channels"],
+        prompt_tokens=geometry.prompt_tokens,
+        sampling_shift=geometry.sampling_shift,
+        licence=licence_of(root),
+    )
 
 
-def fingerprint(root: Path) -> str:
-    """SHA-256 over the names and contents of a base's weights and configurations."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.suffix in (".safetensors", ".json")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _load(root: Path, name: str, dtype: torch.dtype) -> BaseModel:
+def _load_diffusers(root: Path, name: str, dtype: torch.dtype, device: torch.device) -> BaseModel:
     from diffusers import StableAudio3DiTModel
     from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
     from transformers import AutoTokenizer, T5GemmaEncoderModel
 
-    try:
-        transformer = StableAudio3DiTModel.from_pretrained(root / "transformer", torch_dtype=dtype)
-        duration_embedder = StableAudio3DurationEmbedder.from_pretrained(
-            root / "duration_embedder", torch_dtype=torch.float32
-        )
-        autoencoder = _load_autoencoder(root)
-        text_encoder = T5GemmaEncoderModel.from_pretrained(root / "text_encoder", dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WoodshedError(f"base.model: '{name}' could not be loaded: {error}") from error
+    transformer = StableAudio3DiTModel.from_pretrained(root / "transformer", torch_dtype=dtype)
+    duration_embedder = StableAudio3DurationEmbedder.from_pretrained(
+        root / "duration_embedder", torch_dtype=torch.float32
+    )
+    autoencoder = _diffusers_autoencoder(root)
+    text_encoder = T5GemmaEncoderModel.from_pretrained(root / "text_encoder", dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
     mend_transformer(transformer)
     mend_duration_embedder(duration_embedder)
     return BaseModel(
         name=name,
         fingerprint=fingerprint(root),
         post_trained=_is_post_trained(root),
-        transformer=transformer,
-        duration_embedder=duration_embedder,
-        autoencoder=autoencoder,
-        text_encoder=text_encoder,
+        transformer=_frozen(transformer, device),
+        duration_embedder=_frozen(duration_embedder, device),
+        autoencoder=_frozen(autoencoder, device),
+        text_encoder=_frozen(text_encoder, device),
         tokenizer=tokenizer,
         sample_rate=autoencoder.config.sampling_rate,
         samples_per_latent=autoencoder.downsampling_ratio,
         latent_channels=autoencoder.config.latent_dim,
         prompt_tokens=min(tokenizer.model_max_length, PROMPT_TOKENS),
+        licence=licence_of(root),
     )
 
 
-def _load_autoencoder(root: Path) -> Any:
+def _frozen(module: Any, device: torch.device) -> Any:
+    return module.to(device).eval().requires_grad_(False)
+
+
+def _diffusers_autoencoder(root: Path) -> Any:
     from diffusers import AutoencoderSAME
 
-    autoencoder = AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32)
-    return autoencoder.eval().requires_grad_(False)
+    return AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32)
 
 
 def mend_transformer(transformer: Any) -> None:
@@ -129,11 +134,6 @@ def mend_transformer(transformer: Any) -> None:
             norm.eps = 1e-5
     rotary = transformer.rotary_pos_emb
     rotary.inv_freq = rotary_frequencies(2 * len(rotary.inv_freq)).to(rotary.inv_freq.device)
-
-
-def rotary_frequencies(channels: int) -> torch.Tensor:
-    """(channels / 2,) float32, radians per frame, highest first, of a head that turns so many channels."""
-    return 1.0 / (10000 ** (torch.arange(0, channels, 2).float() / channels))
 
 
 def mend_duration_embedder(embedder: Any) -> None:

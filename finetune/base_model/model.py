@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from finetune.base_model.chunks import in_chunks
+from finetune.base_model.stability.shift import SamplingShift
 from finetune.errors import WoodshedError
 
 
@@ -41,8 +43,9 @@ class BaseModel:
     """Text encoder, duration embedder, autoencoder and DiT of one base, with diffusers' faults mended.
 
     `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
-    `name` is what the recipe called it. After `release_encoders` autoencoder, text
-    encoder and tokenizer are None and only the parts that a training step needs remain.
+    `name` is what the recipe called it. `sampling_shift` says how the times of sampling are spaced, `licence` is the
+    licence file beside the weights. After `release_encoders` autoencoder, text encoder and tokenizer are None and only
+    the parts that a training step needs remain.
     """
 
     name: str
@@ -57,6 +60,8 @@ class BaseModel:
     samples_per_latent: int
     latent_channels: int
     prompt_tokens: int
+    sampling_shift: SamplingShift = field(default_factory=SamplingShift)
+    licence: Path | None = None
 
     @property
     def device(self) -> torch.device:

@@ -10,7 +10,7 @@ from diffusers import StableAudio3DiTModel
 from diffusers.models.transformers.transformer_stable_audio3 import _apply_rotary_partial
 from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
 
-from finetune.base_model.loading import rotary_frequencies
+from finetune.base_model.rotary import rotary_frequencies
 from finetune.base_model.starter.geometry import CONDITION_WIDTH, DURATION, TEXT_TOKENS, TRANSFORMER
 from finetune.base_model.starter.rhythm import (
     CODE,

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.base_model.loading import rotary_frequencies
+from finetune.base_model.rotary import rotary_frequencies
 from finetune.base_model.starter.geometry import CONDITION_WIDTH, TEXT_TOKENS
 from finetune.base_model.starter.prompts import draw_caption
 from finetune.base_model.starter.rhythm import CODES, TURNED, beat_codes
