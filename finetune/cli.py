@@ -17,6 +17,7 @@ from rich.markup import escape
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
+from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
 from finetune.errors import WoodshedError
 
@@ -35,6 +36,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("prep")(prep)
+app.command("export")(export)
+app.command("convert")(convert)
+app.command("inspect")(inspect)
 app.add_typer(bench, name="bench")
 FAILED, STOPPED = 1, 130
 words = Console(stderr=True, highlight=False)

@@ -23,7 +23,7 @@ _MODELSPEC = {
     "architecture": "modelspec.architecture",
     "hash": "modelspec.hash_sha256",
 }
-_OF_CARD = ("base", "base_fingerprint", "excerpt_seconds", "step", "dataset_hash", "recipe_hash")
+_OF_CARD = ("base", "base_fingerprint", "excerpt_seconds", "step", "dataset_sha256", "recipe_sha256")
 
 
 def facts_of(header: Mapping[str, str], format: str) -> dict[str, str]:
@@ -34,6 +34,8 @@ def facts_of(header: Mapping[str, str], format: str) -> dict[str, str]:
     facts |= {key: text for key, text in header.items() if key.startswith("ss_") and len(text) < 200}
     card = _card(header.get(CARD))
     facts |= {key: str(card[key]) for key in _OF_CARD if card.get(key) is not None}
+    if card.get("name"):
+        facts.setdefault("title", str(card["name"]))
     if card:
         facts[CARD] = json.dumps(card, sort_keys=True)
     return facts

@@ -14,6 +14,10 @@ from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
 
 
+class NeedsBase(WoodshedError):
+    """What is asked for takes the weights of the base."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """An adapter as one program's tensors and header. `notes` say what was rewritten to fit that program."""
@@ -68,9 +72,9 @@ def low_rank(
 
 
 def weight_of(base: BaseModel | None, module: str, why: str) -> torch.Tensor:
-    """The base's own weight of `module`, in the row order of diffusers. WoodshedError, with `why`, without a base."""
+    """The base's own weight of `module`, in the row order of diffusers. NeedsBase, with `why`, without a base."""
     if base is None:
-        raise WoodshedError(f"{why}. Name the base that it belongs to with --base.")
+        raise NeedsBase(f"{why}. Name the base that it belongs to with --base.")
     try:
         weight = base.trainable_parts.get_submodule(module).weight
     except AttributeError:
