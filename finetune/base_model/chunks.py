@@ -36,7 +36,7 @@ def in_chunks(
     pieces = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         first = 0 if start == 0 else edge  # where two chunks overlap the later one counts, but for its edge
-        last = CHUNK_LATENTS if following is None else following + edge - start
+        last = (frames if following is None else following + edge) - start  # SAME-S gives even numbers back
         done = convert(x[..., start * in_step : (start + CHUNK_LATENTS) * in_step])
         pieces.append(done[..., first * out_step : last * out_step])
     return torch.cat(pieces, dim=-1)

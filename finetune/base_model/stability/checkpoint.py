@@ -29,7 +29,7 @@ class _Entry:
 class Checkpoint:
     """Tensors of the safetensors file at `path` by name. WoodshedError for a file that is cut short or lies.
 
-    Tensors are views of the file, copied only where somebody writes to them; they keep the file mapped.
+    Tensors are views of the file, and keep it mapped; what is written to them does not reach it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,6 +12,7 @@ from finetune.base_model.rotary import rotary_frequencies
 from finetune.base_model.stability.checkpoint import Checkpoint
 from finetune.base_model.stability.geometry import Geometry
 from finetune.base_model.stability.keys import rows_from_stability, stability_key
+from finetune.base_model.stability.same_l import attend_in_windows
 from finetune.base_model.stability.same_s import attend_in_chunks
 from finetune.errors import WoodshedError
 
@@ -37,28 +38,33 @@ class Weights:
     ) -> torch.Tensor:
         """The tensor of `key` (`transformer.…`, `duration_embedder.…`, `autoencoder.…`) as the module wants it."""
         theirs = stability_key(key)
+        self._check_stored(theirs, shape)
+        self.left.discard(theirs)
+        file, name = self.source, theirs
+        if self.converted is not None and key in self.converted:
+            file, name = self.converted, key
+        stored = file.tensor(name)
+        ready = stored if file is self.converted else rows_from_stability(key, stored, differential).to(dtype)
+        if self.converted is None:
+            check_finite(ready, stored, f"'{file.path}'", theirs)
+        converted = ready is not stored
+        # Memory of its own, aligned as any other's: products of single rows are rounded by how their weights lie.
+        ready = ready.to(device) if converted or device.type != "cpu" else ready.clone()
+        if converted:
+            self.made[key] = ready
+        file.release(name)
+        return ready
+
+    def _check_stored(self, theirs: str, shape: torch.Size) -> None:
         if theirs not in self.source:
             raise WoodshedError(
                 f"'{self.source.path}' lacks the weight '{theirs}', which its model_config.json asks for."
             )
-        self.left.discard(theirs)
         if self.source.shape(theirs) != tuple(shape):
             raise WoodshedError(
                 f"'{self.source.path}' has '{theirs}' in the shape {self.source.shape(theirs)}; by its "
                 f"model_config.json it is {tuple(shape)}. The two files do not belong together."
             )
-        if self.converted is not None and key in self.converted:
-            return self.converted.tensor(key).to(device)
-        stored = self.source.tensor(theirs)
-        ordered = rows_from_stability(key, stored, differential)
-        ready = ordered.to(dtype)
-        if self.converted is None:
-            check_finite(ready, stored, f"'{self.source.path}'", theirs)
-        if ready is not stored:
-            self.made[key] = ready.to(device)
-            self.source.release(theirs)
-            return self.made[key]
-        return stored.to(device)
 
     def close(self) -> None:
         """Raise WoodshedError when the file holds anything that no module took; buffers that follow from the geometry,
@@ -128,8 +134,10 @@ def read_autoencoder(weights: Weights, geometry: Geometry, device: torch.device)
 
     with torch.device("meta"):
         autoencoder: Any = AutoencoderSAME(**geometry.autoencoder)
-        if geometry.chunks is not None:
-            attend_in_chunks(autoencoder, geometry.chunks)
+    if geometry.chunks is None:
+        attend_in_windows(autoencoder)
+    else:
+        attend_in_chunks(autoencoder, geometry.chunks)
     differential = geometry.autoencoder["use_differential_attention"]
     computed = {} if geometry.auto_scale else {"bottleneck.running_std": torch.ones(1, device=device)}
     _fill(autoencoder, "autoencoder", weights, torch.float32, device, differential, computed)

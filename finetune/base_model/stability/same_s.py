@@ -31,24 +31,25 @@ class ChunkedResampling(nn.Module):
         self.midpoint_shift = chunks.midpoint_shift
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Encoder: (batch, patched channels, latents · stride) → (batch, width, latents); decoder: the reverse."""
+        """Encoder: (batch, patched channels, latents · stride) → (batch, width, latents); decoder: the reverse.
+
+        What completes the last chunk is given back too, as Stability's does.
+        """
         return self._encode(x) if self.encodes else self._decode(x)
 
     def _encode(self, patches: torch.Tensor) -> torch.Tensor:
-        latents = -(-patches.shape[-1] // self.stride)
         whole = _completed(patches, self.chunk_latents * self.stride)
         groups = self.mapping(whole).transpose(1, 2).unflatten(1, (-1, self.stride))
         ends = self.new_tokens[:, None].expand(*groups.shape[:2], 1, -1)
         tokens = self._attend(torch.cat([groups, ends], dim=2))
-        return tokens[:, :latents, -1].transpose(1, 2)
+        return tokens[:, :, -1].transpose(1, 2)
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        frames = latents.shape[-1]
         starts = _completed(latents, self.chunk_latents).transpose(1, 2).unsqueeze(2)
         places = self.new_tokens[:, None].expand(*starts.shape[:2], self.stride, -1)
         tokens = self._attend(torch.cat([starts, places], dim=2))
         patches = tokens[:, :, 1:].flatten(1, 2).transpose(1, 2)
-        return self.mapping(patches)[..., : frames * self.stride]
+        return self.mapping(patches)
 
     def _attend(self, tokens: torch.Tensor) -> torch.Tensor:
         """All layers over (batch, latents, stride + 1, width)."""
@@ -75,7 +76,7 @@ def attend_in_chunks(autoencoder: Any, chunks: Chunks) -> None:
 
 
 def _mapping(inputs: int, outputs: int, taps: int) -> nn.Module:
-    return nn.utils.weight_norm(nn.Conv1d(inputs, outputs, taps, padding="same"))
+    return nn.utils.weight_norm(nn.Conv1d(inputs, outputs, taps, padding="same", device="meta"))
 
 
 def _completed(x: torch.Tensor, multiple: int) -> torch.Tensor:
