@@ -120,21 +120,23 @@ class BaseModel:
 
     @torch.no_grad()
     def encode_prompt(self, text: str) -> PromptEmbedding:
-        """The prompt's real tokens, alone and unpadded, so that the result does not depend on its neighbours.
+        """The prompt's real tokens, encoded alone, so that the result does not depend on its neighbours.
 
-        Prompts longer than `prompt_tokens` are cut there, as the base was trained.
+        It is padded to `prompt_tokens`, or cut there, as the base was trained: the bits are Stability's.
         """
         if self.text_encoder is None or self.tokenizer is None:
             raise WoodshedError(
                 "The text encoder of this base was released; load the base again to encode prompts."
             )
-        encoded = self.tokenizer(text, truncation=True, max_length=self.prompt_tokens, return_tensors="pt")
+        encoded = self.tokenizer(
+            text, truncation=True, max_length=self.prompt_tokens, padding="max_length", return_tensors="pt"
+        )
         ids, mask = encoded.input_ids.to(self.device), encoded.attention_mask.to(self.device)
-        if ids.shape[1] == 0:
+        if not mask.any():
             width = self.transformer.config.cond_token_dim
             return PromptEmbedding(torch.zeros(0, width, device=self.device))
         states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return PromptEmbedding(states[0].float())
+        return PromptEmbedding(states[mask.bool()].float())
 
     def velocity(self, noisy: torch.Tensor, t: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """The predicted ε - x: `noisy` (batch, channels, frames) at times `t` (batch,), 0 clean, 1 noise.

@@ -1,15 +1,18 @@
 """Stability's own code on random weights: what it answers to each of `parity_cases`. Imports a checkout of theirs.
 
 Off, because it is random: the noise that SAME adds to its mask tokens (`mask_noise`) and to the latents it decodes
-(`noise_regularize`). Sliding-window attention takes its plain way (scaled_dot_product_attention with a mask), not
-flex_attention's compiled kernels. Random draws of a training step are replaced by the ones of the case.
+(`noise_regularize`). Sliding-window attention takes its plain way: scaled_dot_product_attention with a mask over the
+whole sequence, not flex_attention's compiled kernels and not in blocks of 1024, which round otherwise. Random draws of
+a training step are replaced by the ones of the case.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +34,9 @@ def load(folder: Path) -> Any:
     from stable_audio_3.models import transformer
 
     transformer.flex_attention_available = False
+    transformer._sliding_window_chunked_halo_sdpa = partial(
+        transformer._sliding_window_chunked_halo_sdpa, chunk_size=sys.maxsize
+    )
     config = json.loads((folder / "model_config.json").read_text())
     prompt = config["model"]["conditioning"]["configs"][0]["config"]
     prompt["model_path"] = str(folder)

@@ -1,0 +1,47 @@
+"""Random adapters of realistic size for a base of any geometry, for comparisons with other programs."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from finetune.adapter.low_rank import LowRank, LowRankAdapter
+from finetune.base_model import BaseModel
+
+CHANGE = 0.1
+"""Norm of what is added to a weight, relative to the weight; magnitudes are off by a fifth of it."""
+
+
+def adaptable(base: BaseModel) -> list[str]:
+    """Every Linear and Conv1d of the transformer and the duration embedder."""
+    return [
+        name
+        for name, module in base.trainable_parts.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv1d)
+    ]
+
+
+def realistic_adapter(
+    base: BaseModel, kind: str, rank: int, names: list[str], seed: int = 0
+) -> LowRankAdapter:
+    draw = torch.Generator().manual_seed(seed)
+    modules = {}
+    for name in names:
+        weight = base.trainable_parts.get_submodule(name).weight
+        assert isinstance(weight, torch.Tensor)
+        own = weight.detach().float().flatten(1)
+        down = torch.randn(rank, own.shape[1], generator=draw)
+        up = torch.randn(len(own), rank, generator=draw)
+        up *= CHANGE * own.norm() / (up @ down).norm()
+        rows, columns = (
+            own.norm(dim=axis) * (1 + CHANGE / 5 * torch.randn(own.shape[1 - axis], generator=draw))
+            for axis in (1, 0)
+        )
+        modules[name] = LowRank(
+            down,
+            up / 1.5,
+            1.5,
+            rows if kind in ("dora", "bora") else None,
+            columns if kind in ("dora-cols", "bora") else None,
+        )
+    return LowRankAdapter(modules)
