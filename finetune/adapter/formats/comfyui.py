@@ -83,6 +83,7 @@ def encode(adapter: LowRankAdapter, dtype: torch.dtype, base: BaseModel | None) 
         tensors[f"{name}.alpha"] = torch.tensor(part.scale * part.rank)
         if scale is not None:
             is_rows = part.kind == "dora"
+            scale = scale.unsqueeze(-1) if module.endswith("process_conv") else scale  # a 1×1 convolution
             tensors[f"{name}.dora_scale"] = (
                 rows_to_stability(module, scale, differential) if is_rows else scale
             )
@@ -111,6 +112,7 @@ def _with_magnitude(
     if scale is None:
         return inner
     outputs, inputs = len(part.up), part.down.shape[1]
+    scale = scale.flatten(1) if scale.dim() > 2 else scale
     if scale.shape == (1, inputs) and outputs != 1:
         return replace(inner, column_magnitude=scale[0].float())
     if scale.numel() != outputs or scale.shape[0] != outputs:
