@@ -20,6 +20,7 @@ from data_prep.files import PrepError
 from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
 from finetune.errors import WoodshedError
+from finetune.generate_command import generate
 
 if TYPE_CHECKING:
     from finetune.trainer import RunResult
@@ -36,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("prep")(prep)
+app.command("generate")(generate)
 app.command("export")(export)
 app.command("convert")(convert)
 app.command("inspect")(inspect)
@@ -86,45 +88,6 @@ def resume(
     from finetune.trainer import resume as resume_run
 
     _report_run(resume_run(run, changes or []), as_json)
-
-
-@app.command()
-def generate(
-    adapter: Annotated[
-        str,
-        typer.Argument(
-            metavar="ADAPTER_OR_RUN",
-            help="A run, an adapter folder, or a base such as 'starter' for no adapter.",
-        ),
-    ],
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What to play, in the words of your captions.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, .wav or .flac.")],
-    seconds: Annotated[float, typer.Option(help="Length of the sound.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same sound.")] = 0,
-    strength: Annotated[
-        float, typer.Option(help="0 is the base, exactly; 1 the adapter as trained; beyond exaggerates.")
-    ] = 1.0,
-    base: Annotated[
-        str | None, typer.Option(help="Base to use instead of the one the adapter was trained on.")
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Sampling steps: more is finer and slower.")] = 50,
-    guidance: Annotated[
-        float, typer.Option(help="How strictly to follow the prompt; 1 is not at all beyond itself.")
-    ] = 4.0,
-    as_json: AsJson = False,
-) -> None:
-    """Generate sound with an adapter, or with a base alone.
-
-    Example: woodshed generate runs/mykit --prompt "mykit swung loop. BPM: 96" --seconds 5 --seed 1 --out mykit.wav
-    """
-    from finetune.generate import Request
-    from finetune.hear import hear
-
-    request = Request(prompt, seconds, seed, steps, guidance)
-    written = hear(adapter, request, out, strength, base)
-    _print(written, as_json, f"{escape(str(out))}: {seconds:g} s, seed {seed}, strength {strength:g}")
 
 
 @app.command()

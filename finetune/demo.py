@@ -13,9 +13,10 @@ from data_prep.dataset import clips
 from data_prep.rights import Basis
 from data_prep.slices import Slicing
 from finetune.adapter import load_adapter
+from finetune.audio_files import write_audio
 from finetune.base_model.starter.library import write_library
 from finetune.errors import WoodshedError
-from finetune.generate import Request, generate, write_audio
+from finetune.generate import Request, generate
 from finetune.hear import load
 from finetune.pictures import draw_spectrograms
 from finetune.progress import say

@@ -1,29 +1,30 @@
-"""From a prompt to sound: rectified-flow sampling with guidance, on the base alone or with an adapter attached."""
+"""From a prompt, and sound to begin from or to keep, to sound, on a base with or without adapters in its weights."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import torch
 
 from finetune.base_model import BaseModel, Conditions, PromptEmbedding, decoding
 from finetune.errors import WoodshedError
-from finetune.files import write_file
+from finetune.given import GivenLatents
+from finetune.sampling import SAMPLERS, Draw, guide, schedule
 
-LOG_SNR_START, LOG_SNR_END = -6.2, 2.0
+LONGEST_SECONDS = 380
 
 
 @dataclass(frozen=True)
 class Request:
-    """One sound to generate. `guidance` 1 is none; the bases' own demos use 50 steps and 2 to 7.
+    """One sound to generate. `guidance` 1 is none; the bases' own demos use 50 steps and 2 to 7, post-trained bases
+    8 steps of `pingpong` without guidance.
 
     `seconds_total` is the length of the piece that the base is told, None for the sound's own: a piece that ends.
+    `negative_prompt` is what guidance leads away from, None for no words at all. `headroom_seconds` are generated after
+    the end and cut away, as Stability's program does with 6.
     """
 
     prompt: str
@@ -32,27 +33,9 @@ class Request:
     steps: int = 50
     guidance: float = 4.0
     seconds_total: float | None = None
-
-
-def schedule(steps: int) -> torch.Tensor:
-    """(steps + 1,) times from 1 (noise) to 0 (clean), even in log-SNR from -6.2 to 2: Stability's default."""
-    t = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)
-    times = torch.sigmoid(-(LOG_SNR_END - t * (LOG_SNR_END - LOG_SNR_START)))
-    times[0], times[-1] = 1.0, 0.0
-    return times.float()
-
-
-def guide(
-    x: torch.Tensor, t: float, asked: torch.Tensor, free: torch.Tensor, guidance: float
-) -> torch.Tensor:
-    """Adaptive projected guidance (Sadat et al. 2024), as Stability samples: only the part of the difference between
-    the asked and the free prediction that is orthogonal to the asked sound is amplified. All (batch, channels, frames).
-    """
-    sound, other = x - t * asked, x - t * free
-    difference = sound - other
-    direction = sound / torch.linalg.vector_norm(sound, dim=(1, 2), keepdim=True).clamp(min=1e-8)
-    along = (difference * direction).sum(dim=(1, 2), keepdim=True) * direction
-    return (x - (sound + (guidance - 1) * (difference - along))) / t
+    negative_prompt: str | None = None
+    sampler: str = "euler"
+    headroom_seconds: float = 0.0
 
 
 def sample_latents(
@@ -61,41 +44,105 @@ def sample_latents(
     request: Request,
     progress: Callable[[int], None] = lambda step: None,
 ) -> torch.Tensor:
-    """(1, channels, frames) float32 latents by Euler steps. The noise depends on the seed and the length alone."""
+    """(1, channels, frames) float32 latents. The noise depends on the seed and the length alone."""
     return sample_batch(base, [prompt], [request], progress)
 
 
-@torch.no_grad()
 def sample_batch(
     base: BaseModel,
     prompts: Sequence[PromptEmbedding],
     requests: Sequence[Request],
     progress: Callable[[int], None] = lambda step: None,
+    negative: PromptEmbedding | None = None,
+    given: GivenLatents | None = None,
+    at: Callable[[float], None] = lambda t: None,
 ) -> torch.Tensor:
     """(requests, channels, frames) float32 latents, each as `sample_latents` would make it.
 
     ValueError where the requests differ in anything but prompt and seed.
     """
-    first, many = requests[0], len(requests)
+    first = requests[0]
     if any(replace(request, prompt=first.prompt, seed=first.seed) != first for request in requests):
         raise ValueError("Requests of one batch have the same length, steps and guidance.")
-    shape = base.latent_channels, base.seconds_to_frames(first.seconds)
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(each.seed)) for each in requests]
+    shape = base.latent_channels, latent_frames(base, first)
+    generators = [torch.Generator().manual_seed(request.seed) for request in requests]
+
+    def draw() -> torch.Tensor:
+        return torch.stack([torch.randn(shape, generator=each) for each in generators])
+
+    conditions = make_conditions(base, prompts, first, negative, given)
+    return sample(base, conditions, first, draw, progress, given, at)
+
+
+@torch.no_grad()
+def sample(
+    base: BaseModel,
+    conditions: Conditions,
+    request: Request,
+    draw: Draw,
+    progress: Callable[[int], None] = lambda step: None,
+    given: GivenLatents | None = None,
+    at: Callable[[float], None] = lambda t: None,
+) -> torch.Tensor:
+    """The latents that the noise of `draw` becomes: (batch, channels, frames) each time, first to begin from.
+
+    `conditions` are of `make_conditions`. `at(t)` is called before the base is asked at the time t, for adapters that
+    act in a part of the way.
+    """
     dtype = base.transformer.proj_in.weight.dtype
-    x = torch.stack(noise).to(base.device)
-    passes = 2 if first.guidance != 1 else 1  # the asked sounds, then the same without a prompt
-    seconds = torch.full((passes * many,), float(first.seconds_total or first.seconds))
-    dropped = torch.arange(passes * many) >= many
-    conditions = Conditions(list(prompts) * passes, seconds, dropped)
-    times = schedule(first.steps)
-    for step, (now, then) in enumerate(zip(times[:-1].tolist(), times[1:].tolist(), strict=True)):
-        t = torch.full((passes * many,), now, device=x.device)
-        predicted = base.velocity(x.repeat(passes, 1, 1).to(dtype), t, conditions).float()
-        asked, free = predicted[:many], predicted[-many:]
-        velocity = guide(x, now, asked, free, first.guidance) if passes == 2 else asked
-        x = x + (then - now) * velocity
-        progress(step + 1)
-    return x
+    guided, calls = request.guidance != 1, 0
+
+    def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        at(float(t))
+        both = torch.cat([x, x]) if guided else x
+        predicted = base.velocity(both.to(dtype), t.expand(len(both)), conditions).float()
+        calls += 1
+        progress(calls)
+        if not guided:
+            return predicted
+        asked, free = predicted.chunk(2)
+        return guide(x, t, asked, free, request.guidance)
+
+    x, noise = draw().to(base.device), 1.0
+    if given is not None:
+        noise = given.noise
+        x = given.latents.to(x) * (1 - noise) + x * noise
+    told = base.seconds_to_frames(request.seconds_total or request.seconds)
+    times = schedule(request.steps, lambda t: base.sampling_shift.shifted(t, told), noise).to(base.device)
+    return SAMPLERS[request.sampler](predict, x, times, lambda: draw().to(base.device))
+
+
+def latent_frames(base: BaseModel, request: Request) -> int:
+    """How many latents are sampled for a request: its seconds, and whole latents of headroom."""
+    headroom = int(request.headroom_seconds * base.sample_rate / base.samples_per_latent)
+    return base.seconds_to_frames(request.seconds) + headroom
+
+
+def make_conditions(
+    base: BaseModel,
+    prompts: Sequence[PromptEmbedding],
+    request: Request,
+    negative: PromptEmbedding | None = None,
+    given: GivenLatents | None = None,
+) -> Conditions:
+    """What the base is told of a batch, the asked sounds first and, with guidance, as many again to lead away from.
+
+    Those are told nothing, not even the duration; with a negative prompt that prompt, the duration, and zeros where a
+    prompt has its padding. What is kept is told to both.
+    """
+    many = len(prompts)
+    total = many if request.guidance == 1 else 2 * many
+    rows, dropped = [*prompts, *prompts][:total], torch.arange(total) >= many
+    if negative is not None:
+        zeros = negative.tokens.new_zeros(base.prompt_tokens - len(negative.tokens), negative.tokens.shape[1])
+        rows[many:] = [PromptEmbedding(torch.cat([negative.tokens, zeros]))] * (total - many)
+        dropped = torch.zeros_like(dropped)
+    seconds = torch.full((total,), float(request.seconds_total or request.seconds))
+    if given is None or not given.kept.any():
+        return Conditions(rows, seconds, dropped)
+    kept = given.kept.to(given.latents).expand(total, 1, -1)
+    return Conditions(rows, seconds, dropped, kept, kept * given.latents)
 
 
 def generate(
@@ -112,10 +159,20 @@ def generate_batch(
     for request in requests:
         check_request(request)
     prompts = [base.encode_prompt(request.prompt) for request in requests]
-    latents = sample_batch(base, prompts, requests, progress)
-    samples = round(requests[0].seconds * base.sample_rate)
+    negative = encode_negative(base, requests[0])
     with decoding(base):
-        return [base.decode_latents(sound[None])[0, :, :samples].cpu().numpy() for sound in latents]
+        return decode(base, sample_batch(base, prompts, requests, progress, negative), requests[0])
+
+
+def encode_negative(base: BaseModel, request: Request) -> PromptEmbedding | None:
+    words = request.negative_prompt
+    return None if words is None else base.encode_prompt(words)
+
+
+def decode(base: BaseModel, latents: torch.Tensor, request: Request) -> list[np.ndarray]:
+    """One (2, samples) float32 sound of the request's length for each of (batch, channels, frames)."""
+    samples = round(request.seconds * base.sample_rate)
+    return [base.decode_latents(sound[None])[0, :, :samples].cpu().numpy() for sound in latents]
 
 
 def check_request(request: Request) -> None:
@@ -124,20 +181,24 @@ def check_request(request: Request) -> None:
         raise WoodshedError(
             "The prompt is empty. Say what you want to hear, for instance: --prompt 'kick one-shot'."
         )
-    if not (math.isfinite(request.seconds) and 0.05 <= request.seconds <= 380):
-        raise WoodshedError(f"--seconds {request.seconds:g} is out of range: from 0.05 to 380 seconds.")
-    if request.steps < 1:
-        raise WoodshedError(f"--steps {request.steps} is out of range: at least 1.")
-
-
-def write_audio(path: Path, audio: np.ndarray, sample_rate: int) -> None:
-    """Write (2, samples) float32 audio as 24-bit WAV, or FLAC if the name says so; beside first, then renamed."""
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in ("wav", "flac"):
-        raise WoodshedError(f"'{path.name}' must end in .wav or .flac.")
-    encoded = io.BytesIO()
-    try:
-        sf.write(encoded, audio.T, sample_rate, subtype="PCM_24", format=kind.upper())
-        write_file(path, encoded.getvalue())
-    except (OSError, sf.LibsndfileError) as error:
-        raise WoodshedError(f"'{path}' could not be written: {error}") from error
+    if not (math.isfinite(request.seconds) and 0.05 <= request.seconds <= LONGEST_SECONDS):
+        raise WoodshedError(
+            f"--seconds {request.seconds:g} is out of range: from 0.05 to {LONGEST_SECONDS} seconds."
+        )
+    piece = request.seconds_total
+    if piece is not None and not (math.isfinite(piece) and piece >= request.seconds):
+        raise WoodshedError(f"--piece {piece:g} is shorter than the sound, which is a part of it.")
+    if not 1 <= request.steps <= 1000:
+        raise WoodshedError(f"--steps {request.steps} is out of range: from 1 to 1000.")
+    if not (math.isfinite(request.guidance) and abs(request.guidance) <= 100):
+        raise WoodshedError(f"--guidance {request.guidance:g} is out of range: from -100 to 100; 1 is none.")
+    if not 0 <= request.seed < 2**63:
+        raise WoodshedError(f"--seed {request.seed} is out of range: from 0 to {2**63 - 1}.")
+    if request.sampler not in SAMPLERS:
+        raise WoodshedError(f"--sampler '{request.sampler}' is not one of {', '.join(SAMPLERS)}.")
+    if not 0 <= request.headroom_seconds <= 60:
+        raise WoodshedError(f"--headroom {request.headroom_seconds:g} is out of range: from 0 to 60 seconds.")
+    if request.negative_prompt is not None and request.guidance == 1:
+        raise WoodshedError(
+            "--negative-prompt is heard through guidance, and --guidance 1 is none: ask for more, such as 4."
+        )

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_prep.dataset import Clip
+from finetune.audio_files import write_audio
 from finetune.base_model import BaseModel, decoding
 from finetune.batches import excerpt_seconds
 from finetune.files import write_folder
-from finetune.generate import Request, sample_latents, write_audio
+from finetune.generate import Request, sample_latents
 from finetune.latents import EncodedDataset
 from finetune.recipe import Recipe
 
