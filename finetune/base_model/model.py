@@ -143,7 +143,9 @@ class BaseModel:
 
         `t` stays float32 into the model. Gradients flow through the transformer and the duration embedder.
         """
-        duration = self.duration_embedder(conditions.seconds.to(self.device))
+        # Each length once, as Stability embeds it before guidance doubles the batch: more rows round otherwise.
+        lengths, clip = conditions.seconds.to(self.device).unique(return_inverse=True)
+        duration = self.duration_embedder(lengths)[clip]
         dtype = noisy.dtype
         output = self.transformer(
             hidden_states=noisy,

@@ -28,7 +28,7 @@ ADAPTED = (
     "model.model.transformer.layers.1.ff.ff.2",
     "conditioner.conditioners.seconds_total.embedder.embedding.1",
 )
-NEGATIVE = ["hum, hiss and a long reverb"]
+NEGATIVE = "hum, hiss and a long reverb"
 SCHEDULES = [(50, 1.0), (8, 1.0), (9, 0.7), (8, 0.4)]  # steps, and how much noise they begin from
 
 
@@ -83,6 +83,12 @@ def ask(name: str) -> Ask:
         latents=draw("ask latents", clips, channels, frames),
         kept_mask=kept,
     )
+
+
+def generation(name: str) -> Ask:
+    """One clip of `ask`, of a length that its frames are but a part of: all of them are sound."""
+    whole = ask(name)
+    return Ask(whole.prompts[1:2], [30.0], whole.x[1:2], whole.t[1:2], whole.latents[:1], whole.kept_mask[:1])
 
 
 def step(name: str) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import torch
@@ -11,7 +12,10 @@ from finetune.adapter.attach import Adapter, inject
 from finetune.base_model import BaseModel, Conditions
 from finetune.base_model.stability.keys import module_of, rows_from_stability, rows_to_stability
 from finetune.batches import Batch
+from finetune.generate import Request, make_conditions, sample
+from finetune.given import GivenLatents
 from finetune.objective import pair_noise, shift_by_length
+from finetune.sampling import guide, schedule
 from finetune.trainer import batch_loss
 from tests.tools import parity_cases as cases
 from tests.tools.parity_cases import ADAPTED, ALPHA, RANK
@@ -24,6 +28,8 @@ _WEIGHTS = {"lora_A.weight": "lora_A", "lora_B.weight": "lora_B", "lora_magnitud
 def outputs(name: str, base: BaseModel) -> Outputs:
     """All items of one geometry."""
     items = dit(name, base) | autoencoder(name, base)
+    if cases.is_tiny(name):
+        items |= sampling(name, base)
     return items | training(name, base, "lora") | training(name, base, "dora")
 
 
@@ -51,6 +57,56 @@ def autoencoder(name: str, base: BaseModel) -> Outputs:
         items[f"encode {frames}"] = base.encode_audio(cases.audio(name, frames))
         items[f"decode {frames}"] = base.decode_latents(cases.latents(name, frames))
     return items
+
+
+@torch.no_grad()
+def sampling(name: str, base: BaseModel) -> Outputs:
+    ask = cases.generation(name)
+    told = base.seconds_to_frames(ask.seconds[0])
+    items = {
+        f"times {steps} from {noise}": schedule(steps, lambda t: base.sampling_shift.shifted(t, told), noise)
+        for steps, noise in cases.SCHEDULES
+    }
+    items["guided"] = _guided(base, ask, 4.0, None)
+    items["guided away"] = _guided(base, ask, 3.0, cases.NEGATIVE)
+    items["euler 50"] = _generate(base, ask, "euler", 50, 4.0)
+    items["euler 9 away, kept"] = _generate(base, ask, "euler", 9, 3.0, negative=cases.NEGATIVE, keep=True)
+    items["euler 9 from sound"] = _generate(base, ask, "euler", 9, 4.0, noise=0.7)
+    items["pingpong 8"] = _generate(base, ask, "pingpong", 8, 1.0)
+    items["pingpong 8 from sound, kept"] = _generate(base, ask, "pingpong", 8, 1.0, noise=0.4, keep=True)
+    items["dpmpp 8"] = _generate(base, ask, "dpmpp", 8, 4.0)
+    return items
+
+
+def _guided(base: BaseModel, ask: cases.Ask, guidance: float, negative: str | None) -> torch.Tensor:
+    conditions = _conditions(base, ask, Request("", ask.seconds[0], guidance=guidance), negative)
+    asked, free = base.velocity(ask.x.repeat(2, 1, 1), ask.t.repeat(2), conditions).chunk(2)
+    return guide(ask.x, ask.t[:, None, None], asked, free, guidance)
+
+
+def _generate(
+    base: BaseModel,
+    ask: cases.Ask,
+    sampler: str,
+    steps: int,
+    guidance: float,
+    negative: str | None = None,
+    noise: float = 1.0,
+    keep: bool = False,
+) -> torch.Tensor:
+    request = Request("", ask.seconds[0], steps=steps, guidance=guidance, sampler=sampler)
+    given = GivenLatents(ask.latents[0], noise, ask.kept_mask[0, 0].bool() & keep)
+    noises = itertools.chain([ask.x], cases.fresh_noises(ask.x.shape))
+    conditions = _conditions(base, ask, request, negative, given)
+    return sample(base, conditions, request, lambda: next(noises), given=given)
+
+
+def _conditions(
+    base: BaseModel, ask: cases.Ask, request: Request, negative: str | None, given: GivenLatents | None = None
+) -> Conditions:
+    prompts = [base.encode_prompt(text) for text in ask.prompts]
+    against = None if negative is None else base.encode_prompt(negative)
+    return make_conditions(base, prompts, request, against, given)
 
 
 def training(name: str, base: BaseModel, kind: str) -> Outputs:

@@ -1,18 +1,15 @@
 """Stability's own code on random weights: what it answers to each of `parity_cases`. Imports a checkout of theirs.
 
 Off, because it is random: the noise that SAME adds to its mask tokens (`mask_noise`) and to the latents it decodes
-(`noise_regularize`). Sliding-window attention takes its plain way: scaled_dot_product_attention with a mask over the
-whole sequence, not flex_attention's compiled kernels and not in blocks of 1024, which round otherwise. Random draws of
-a training step are replaced by the ones of the case.
+(`noise_regularize`). Sliding-window attention takes its plain way (scaled_dot_product_attention with a mask, in blocks
+of 1024), not flex_attention's compiled kernels. Random draws of a training step are replaced by the ones of the case.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,9 +31,6 @@ def load(folder: Path) -> Any:
     from stable_audio_3.models import transformer
 
     transformer.flex_attention_available = False
-    transformer._sliding_window_chunked_halo_sdpa = partial(
-        transformer._sliding_window_chunked_halo_sdpa, chunk_size=sys.maxsize
-    )
     config = json.loads((folder / "model_config.json").read_text())
     prompt = config["model"]["conditioning"]["configs"][0]["config"]
     prompt["model_path"] = str(folder)
@@ -105,10 +99,10 @@ def sampling(model: Any, name: str) -> Outputs:
     """Times, guidance, and whole generations with the noise of the case."""
     from stable_audio_3.inference.sampling import build_schedule
 
-    ask = cases.ask(name)
+    ask = cases.generation(name)
     free = model.get_conditioning_inputs(conditioning(model, ask, torch.zeros_like(ask.kept_mask)))
     kept = model.get_conditioning_inputs(conditioning(model, ask, ask.kept_mask))
-    against = model.conditioner(cases.told(cases.NEGATIVE * len(ask.prompts), ask.seconds), "cpu")
+    against = model.conditioner(cases.told([cases.NEGATIVE] * len(ask.prompts), ask.seconds), "cpu")
     negative = model.get_conditioning_inputs(against | _local(ask, ask.kept_mask), negative=True)
     items = {}
     for steps, noise in cases.SCHEDULES:
@@ -117,7 +111,6 @@ def sampling(model: Any, name: str) -> Outputs:
         )
         items[f"times {steps} from {noise}"] = times
     items["guided"] = model.model(ask.x, ask.t, **free, cfg_scale=4.0)
-    items["guided, plain"] = model.model(ask.x, ask.t, **free, cfg_scale=4.0, apg_scale=0.0)
     items["guided away"] = model.model(ask.x, ask.t, **(free | negative), cfg_scale=3.0)
     items["euler 50"] = _sample(model, ask, free, 50, "euler", cfg_scale=4.0)
     items["euler 9 away, kept"] = _sample(model, ask, kept | negative, 9, "euler", cfg_scale=3.0)
