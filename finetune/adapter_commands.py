@@ -148,6 +148,8 @@ def _show(seen: Inspected) -> None:
     }
     said = {key: text for key, text in seen.facts.items() if key not in ("format", "woodshed", "hash")}
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for key, value in (facts | said).items():
         if value:
             table.add_row(escape(key), escape(str(value)))
