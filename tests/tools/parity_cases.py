@@ -134,11 +134,16 @@ def adapter_weights(name: str, module: str, inputs: int, outputs: int) -> dict[s
 def audio(name: str, frames: int) -> torch.Tensor:
     """(clips, 2, samples): a little less than `frames` latents, which silence completes."""
     samples = frames * GEOMETRIES[name].samples_per_latent
-    return draw(f"audio {frames}", 2 if is_tiny(name) else 1, 2, samples - 3, scale=0.3)
+    return draw(f"audio {frames}", sounds(name, frames), 2, samples - 3, scale=0.3)
 
 
 def latents(name: str, frames: int) -> torch.Tensor:
-    return draw(f"latents {frames}", 2 if is_tiny(name) else 1, GEOMETRIES[name].latent_channels, frames)
+    return draw(f"latents {frames}", sounds(name, frames), GEOMETRIES[name].latent_channels, frames)
+
+
+def sounds(name: str, frames: int) -> int:
+    """How many at once: two, or one where they are long or large."""
+    return 2 if is_tiny(name) and frames < 100 else 1
 
 
 def whole_frames(name: str) -> tuple[int, ...]:
