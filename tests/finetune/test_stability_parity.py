@@ -22,6 +22,12 @@ TINY, REAL = ("tiny", "tiny-medium"), ("small", "medium")
 OUTPUT, GRADIENT = 1e-5, 1e-4
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converted weights of a real size are gigabytes, which go when the test does."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
+
+
 def compare(name: str, folder: Path) -> None:
     golden = read_golden(name)
     write_checkpoint(folder, GEOMETRIES[name], dtype=default_dtype(name))

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from huggingface_hub import constants
 
 from finetune.base_model import load_base
 from tests.tools import parity_ours, stability_outputs
@@ -40,6 +41,7 @@ def main() -> None:
             theirs = stability_outputs.outputs(name, stability_outputs.load(folder))
             gc.collect()
             if arguments.compare:
+                constants.HF_HUB_CACHE = str(Path(temporary) / "cache" / "hub")
                 compare(name, theirs, parity_ours.outputs(name, load_base(str(folder))))
             else:
                 path = write_golden(name, theirs)
