@@ -1,8 +1,8 @@
 """ComfyUI's LoRA file: `diffusion_model.` and Stability's names and row order, an alpha for each module.
 
-ComfyUI divides a DoRA's row by the length that it had before the adapter (`weight_decompose`, all versions up to
-v0.34), not by the length it has with it. So that a DoRA does there what was trained, `dora_scale` holds the magnitude
-times the one length over the other, which takes the base's weights to write and to read; the header says so.
+ComfyUI divides a DoRA's row by the length that it had before the adapter (`weight_decompose`, October 2025 and
+February 2026), not by the length it has with it. So that a DoRA does there what was trained, `dora_scale` holds the
+magnitude times the one length over the other, which takes the base's weights to write and to read; the header says so.
 """
 
 from __future__ import annotations
