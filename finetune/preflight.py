@@ -10,7 +10,7 @@ import torch
 
 from data_prep.dataset import SAMPLE_RATE, Clip
 from finetune.adapter import Adapter
-from finetune.base_model import BaseModel
+from finetune.base_model import BaseModel, base_to_train
 from finetune.errors import WoodshedError
 from finetune.optimizer import GPU_ONLY
 from finetune.recipe import Recipe
@@ -41,8 +41,8 @@ def check_run(recipe: Recipe, base: BaseModel, adapter: Adapter, device: torch.d
 def _base_problems(recipe: Recipe, base: BaseModel) -> Iterator[str]:
     if base.post_trained:
         yield (
-            f"base.model: '{base.name}' is a post-trained model, made to generate in few steps. Train on its base "
-            "(the name that ends in -base); the adapter then works on both."
+            f"base.model: '{base.name}' is a post-trained model, made to generate in few steps. Train on its base, "
+            f"base.model={base_to_train(base.name)}; the adapter then works on both."
         )
     if base.sample_rate != SAMPLE_RATE:
         yield f"base.model: '{base.name}' works at {base.sample_rate} Hz; datasets are at {SAMPLE_RATE} Hz."

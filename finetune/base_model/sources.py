@@ -45,6 +45,17 @@ def is_base(source: str) -> bool:
     return repo.startswith("stabilityai/") or is_cached(repo)
 
 
+def base_to_train(model: str) -> str:
+    """The name of the base that belongs to the post-trained model called `model`."""
+    path, repo = Path(model).expanduser(), hub_name(model)
+    if path.exists():  # the text encoder is named after the post-trained model of the same size
+        repo = read_geometry(path / CONFIG).text_repo if is_stability(path) else None
+    for short, full in SHORT_NAMES.items():
+        if full == repo and not short.endswith("-base"):
+            return f"{short}-base"
+    return f"{repo}-base" if repo and not path.exists() else "NAME-base"
+
+
 def is_stability(root: Path) -> bool:
     """Whether a folder holds a base in Stability's own layout."""
     return (root / CONFIG).is_file()

@@ -9,13 +9,7 @@ from typing import Any
 import torch
 
 from finetune.base_model.hub import fetch_text_encoder
-from finetune.base_model.stability.cache import (
-    SMALLEST_BYTES,
-    converted_file,
-    file_hash,
-    read_converted,
-    write_converted,
-)
+from finetune.base_model.stability.cache import converted_file, read_converted, write_converted
 from finetune.base_model.stability.checkpoint import Checkpoint
 from finetune.base_model.stability.geometry import Geometry, read_geometry
 from finetune.base_model.stability.reading import (
@@ -61,8 +55,7 @@ def read_modules(root: Path, geometry: Geometry, dtype: torch.dtype, device: tor
     Raises WoodshedError for every key that is missing, left over, of another shape, or not finite.
     """
     source = Checkpoint(root / WEIGHTS)
-    size = (root / WEIGHTS).stat().st_size
-    kept = converted_file(file_hash(root / WEIGHTS), dtype) if size >= SMALLEST_BYTES else None
+    kept = converted_file(root / WEIGHTS, dtype)
     weights = Weights(source, read_converted(kept) if kept else None)
     modules = Modules(
         read_transformer(weights, geometry, dtype, device),

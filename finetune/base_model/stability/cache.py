@@ -60,8 +60,11 @@ def file_hash(path: Path) -> str:
     return digest
 
 
-def converted_file(source_hash: str, dtype: torch.dtype) -> Path:
-    return cache_folder() / source_hash / f"{str(dtype).removeprefix('torch.')}.safetensors"
+def converted_file(weights: Path, dtype: torch.dtype) -> Path | None:
+    """Where what a load in `dtype` converts of a checkpoint is kept, None for a small one."""
+    if weights.stat().st_size < SMALLEST_BYTES:
+        return None
+    return cache_folder() / file_hash(weights) / f"{str(dtype).removeprefix('torch.')}.safetensors"
 
 
 def read_converted(path: Path) -> Checkpoint | None:

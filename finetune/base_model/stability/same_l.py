@@ -7,6 +7,7 @@ last bit.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,16 +40,13 @@ class WindowProcessor:
     def _look(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """(batch, tokens, heads, channels) each → (batch, heads, tokens, channels)."""
         queries, keys, values = (x.transpose(1, 2) for x in (queries, keys, values))
-        tokens, device = queries.shape[2], queries.device
+        tokens = queries.shape[2]
         pieces = []
         for start in range(0, tokens, GROUP):
             stop = min(start + GROUP, tokens)
             first, last = max(0, start - self.window), min(tokens, stop + self.window)
-            away = (
-                torch.arange(first, last, device=device) - torch.arange(start, stop, device=device)[:, None]
-            )
-            mask = torch.zeros_like(away, dtype=queries.dtype).masked_fill(
-                away.abs() > self.window, -torch.inf
+            mask = _band(
+                stop - start, start - first, last - first, self.window, queries.device, queries.dtype
             )
             pieces.append(
                 scaled_dot_product_attention(
@@ -59,6 +57,15 @@ class WindowProcessor:
                 )
             )
         return torch.cat(pieces, dim=2)
+
+
+@lru_cache(maxsize=4)
+def _band(
+    queries: int, before: int, keys: int, window: int, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    """(queries, keys), 0 where a query sees a key and minus infinity elsewhere; `before` keys precede the queries."""
+    away = torch.arange(keys, device=device) - torch.arange(before, before + queries, device=device)[:, None]
+    return torch.zeros(away.shape, dtype=dtype, device=device).masked_fill(away.abs() > window, -torch.inf)
 
 
 def attend_in_windows(autoencoder: Any) -> None:
