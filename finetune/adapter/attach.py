@@ -16,6 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from finetune.adapter.dora import make_lean
 from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
@@ -102,6 +103,12 @@ class Adapter:
                 norms = torch.linalg.vector_norm(layer.get_base_layer().weight.float(), dim=1)
                 magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
 
+    def make_dora_lean(self) -> None:
+        """Have DoRA layers computed without their full weight, magnitudes starting as the base's own in float32."""
+        for layer in self._layers():
+            if NAME in layer.lora_magnitude_vector:
+                make_lean(layer, NAME)
+
     def _layers(self) -> list[Any]:
         return [m for part in self.parts.values() for m in part.modules() if isinstance(m, LoraLayer)]
 
@@ -141,6 +148,7 @@ def inject(base: BaseModel, configs: dict[str, LoraConfig], seed: int = 0) -> Ad
     for parameter in adapter.parameters():
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
+    adapter.make_dora_lean()
     return adapter
 
 

@@ -116,7 +116,8 @@ def test_peft_itself_loads_the_folder_to_the_same_predictions(
     PeftModel.from_pretrained(other.transformer, str(tmp_path / "adapter"))
     if settings.duration_embedder:
         PeftModel.from_pretrained(other.duration_embedder, str(tmp_path / "adapter" / "duration_embedder"))
-    assert torch.equal(predict(other), predict(base))
+    tolerance = 1e-5 if settings.kind == "dora" else 0  # PEFT takes the norm of the whole weight
+    torch.testing.assert_close(predict(other), predict(base), rtol=0, atol=tolerance)
 
 
 @kinds
