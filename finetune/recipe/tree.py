@@ -54,7 +54,7 @@ class AdapterGroup:
     duration_embedder: bool = option(False, "adapt what the base knows of lengths too; not on small sets")
     dropout: float = option(0.0, "share of the adapter's inputs dropped while training", low=0, high=0.9)
     rank_stabilised: bool = option(False, "strength alpha / √rank (rsLoRA), for high ranks")
-    init_from: str | None = option(None, "folder of an adapter to go on from; null starts from nothing")
+    init_from: str | None = option(None, "adapter to go on from, of any format; null starts from nothing")
 
 
 @dataclass
