@@ -28,7 +28,7 @@ SHORT_NAMES = {
 }
 DIFFUSERS_PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FACTS = ["model_config.json", "model_index.json", "LICENSE*", "LICENCE*"]
+_FACTS = ["model_config.json", "transformer/config.json", "LICENSE*", "LICENCE*"]
 _DIFFUSERS = [
     f"{part}/{kind}" for part in (*DIFFUSERS_PARTS, "scheduler") for kind in ("*.json", "*.safetensors")
 ]
@@ -50,7 +50,7 @@ def fetch_base(repo: str) -> Path:
 
     WoodshedError, with what to do, for a name that is not there, a licence not agreed to, no network, a full disk.
     """
-    root = _fetch(repo, _FACTS, "model_config.json", "model_index.json")
+    root = _fetch(repo, _FACTS, "model_config.json", "transformer/config.json")
     if not (root / "model_config.json").is_file():
         return _fetch(repo, _FACTS + _DIFFUSERS, "transformer/config.json")
     folder = read_geometry(
@@ -124,7 +124,10 @@ def _explained(error: Exception, repo: str) -> WoodshedError:
     elif status is not None:
         what = f"the Hub answered {status}. Try again later."
     elif "Consistency check" in str(error):
-        what = f"a file came cut short or longer than the Hub had said ({error}). Run again; whole files are kept."
+        what = (
+            f"a file came shorter or longer than announced ({str(error).splitlines()[0]}). Run again; whole files are "
+            "kept."
+        )
     elif isinstance(error, OSError) and not isinstance(error, LocalEntryNotFoundError | ConnectionError):
         what = f"it could not be written to the Hub's cache: {error}."
     else:

@@ -14,12 +14,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """Repositories by name, each a folder. `answers` are (status, headers) for every request to a repository; `cut` is
-    how many bytes of a file are sent less than was said; `asked` is what was asked for."""
+    """Repositories by name, each a folder.
+
+    `answers` are (status, headers) for every request to a repository, or for those whose path holds `only`. `cut` is
+    how many bytes of a file are sent less than was said. `asked` and `tokens` are what was asked for, and by whom.
+    """
 
     def __init__(self) -> None:
         self.repos: dict[str, Path] = {}
         self.answers: dict[str, tuple[int, dict[str, str]]] = {}
+        self.only = ""
         self.cut = 0
         self.asked: list[tuple[str, str]] = []
         self.tokens: list[str | None] = []
@@ -65,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.tokens.append(self.headers.get("Authorization"))
         parts = path.removeprefix("/api/models").strip("/").split("/")
         repo = "/".join(parts[:2])
-        if repo in self.hub.answers:
+        if repo in self.hub.answers and self.hub.only in path:
             status, headers = self.hub.answers[repo]
             self._send(status, b"", headers, body)
         elif repo not in self.hub.repos:
