@@ -73,7 +73,7 @@ def generate(
     noise: Annotated[
         float | None,
         typer.Option(
-            help="How much of --init turns to noise first, to 1 for all. Unsaid: 0.7; with --keep 1."
+            help="How much of --init turns to noise first, to 1 for all. Unsaid: 0.4; with --keep 1."
         ),
     ] = None,
     keep: Annotated[
