@@ -24,7 +24,7 @@ def option(
 
 @dataclass
 class BaseGroup:
-    model: str = option("starter", "'starter', or the folder of a Stable Audio 3 base to train on")
+    model: str = option("starter", "'starter', a base's name on the Hub (small-music-base), or its folder")
     dtype: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "number format of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU"
     )
