@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from finetune.base_model.stability.geometry import Chunks, geometry_of
+from finetune.base_model.stability.geometry import geometry_of
+from finetune.base_model.stability.same_geometry import Chunks
 from finetune.base_model.stability.shift import SamplingShift, sampling_shift
 from finetune.errors import WoodshedError
 from tests.tools.stability_geometry import GEOMETRIES, model_config
@@ -36,8 +37,11 @@ OTHERS: dict[str, Any] = {
     f"{DIT}.depth": "many",
     f"{DIT}.something_new": 1,
     f"{SAME}.encoder.config.dyt": False,
-    f"{SAME}.encoder.config.strides": [4, 4],
+    f"{SAME}.encoder.config.c_mults": [4, 4],
     f"{SAME}.decoder.config.chunk_size": 64,
+    f"{SAME}.decoder.config.sinusoidal_blocks": "many",
+    f"{SAME}.encoder.config.strides": [0],
+    f"{SAME}.decoder.config.transformer_depths": [7],
     f"{SAME}.decoder.soft_clip": True,
     f"{SAME}.bottleneck.type": "vae",
     f"{SAME}.downsampling_ratio": 2048,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from finetune.base_model.stability.geometry import Chunks
+from finetune.base_model.stability.same_geometry import Chunks
 
 
 class ChunkedResampling(nn.Module):
@@ -22,7 +22,12 @@ class ChunkedResampling(nn.Module):
         super().__init__()
         encodes = block.mode == "encoder"
         taps = chunks.encoder_taps if encodes else chunks.decoder_taps
-        self.mapping = block.mapping if taps == 1 else _mapping(block.in_channels, block.out_channels, taps)
+        same_width = isinstance(block.mapping, nn.Identity)
+        self.mapping = (
+            block.mapping
+            if taps == 1 or same_width
+            else _mapping(block.in_channels, block.out_channels, taps)
+        )
         self.transformers = block.transformers
         self.new_tokens = block.new_tokens
         self.stride = block.stride
