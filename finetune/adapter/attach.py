@@ -104,9 +104,9 @@ class Adapter:
                 magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
 
     def make_dora_lean(self) -> None:
-        """Have DoRA layers computed without their full weight, magnitudes starting as the base's own in float32."""
+        """Have linear DoRA layers computed without their full weight, magnitudes starting as the base's own in float32."""
         for layer in self._layers():
-            if NAME in layer.lora_magnitude_vector:
+            if NAME in layer.lora_magnitude_vector and isinstance(layer.get_base_layer(), nn.Linear):
                 make_lean(layer, NAME)
 
     def _layers(self) -> list[Any]:
