@@ -104,7 +104,7 @@ class Adapter:
                 magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
 
     def make_dora_lean(self) -> None:
-        """Have linear DoRA layers computed without their full weight, magnitudes starting as the base's own in float32."""
+        """Have linear DoRA layers computed without their full weight, magnitudes starting as the base's, in float32."""
         for layer in self._layers():
             if NAME in layer.lora_magnitude_vector and isinstance(layer.get_base_layer(), nn.Linear):
                 make_lean(layer, NAME)
