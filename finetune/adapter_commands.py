@@ -146,7 +146,9 @@ def _show(seen: Inspected) -> None:
         "parameters": f"{seen.parameters:,}",
         "fits": seen.fits,
     }
+    ours = "woodshed" in seen.facts  # what such a file says under ss_ is said above
     said = {key: text for key, text in seen.facts.items() if key not in ("format", "woodshed", "hash")}
+    said = {key: text for key, text in said.items() if not (ours and key.startswith("ss_"))}
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(overflow="fold")

@@ -105,6 +105,16 @@ def test_published_bases_are_told_by_geometry(width: int, block: int, factor: in
     assert geometry.architecture == name
 
 
+def test_the_starter_is_told_by_geometry_too() -> None:
+    from finetune.adapter.low_rank import LowRank
+    from finetune.base_model.starter.geometry import TRANSFORMER
+
+    width, depth = TRANSFORMER["embed_dim"], TRANSFORMER["depth"]
+    part = LowRank(torch.zeros(1, width), torch.zeros(3 * width, 1), 1.0)
+    geometry = geometry_of({f"transformer.transformer_blocks.{depth - 1}.self_attn.to_qkv": part})
+    assert geometry.fits == "the embedded starter"
+
+
 def test_the_command_prints_a_table_or_json(base: BaseModel, tmp_path: Path) -> None:
     path = str(written(base, tmp_path))
     said = json.loads(CliRunner().invoke(app, ["inspect", path, "--json"]).stdout)

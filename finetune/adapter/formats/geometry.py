@@ -19,6 +19,7 @@ _INPUTS_OF_WIDTH = {
 _OUTPUTS_OF_WIDTH = {"ff.proj_out", "to_local_embed.2"}
 _KNOWN = {
     (1024, 20, False): ("stable-audio-3-small", "Stable Audio 3 small-music or small-sfx, -base or not"),
+    (192, 6, False): ("stable-audio-3", "the embedded starter"),
     (1536, 24, True): ("stable-audio-3-medium", "Stable Audio 3 medium, -base or not"),
 }
 
@@ -39,7 +40,7 @@ class Geometry:
 
     @property
     def fits(self) -> str:
-        """The published bases of this geometry, in words."""
+        """The bases of this geometry, in words."""
         return self._known[1]
 
     @property
