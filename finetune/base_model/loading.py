@@ -91,13 +91,17 @@ def _load_diffusers(root: Path, name: str, dtype: torch.dtype, device: torch.dev
     from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
     from transformers import AutoTokenizer, T5GemmaEncoderModel
 
-    transformer = StableAudio3DiTModel.from_pretrained(root / "transformer", torch_dtype=dtype)
+    transformer = StableAudio3DiTModel.from_pretrained(
+        root / "transformer", torch_dtype=dtype, use_safetensors=True
+    )
     duration_embedder = StableAudio3DurationEmbedder.from_pretrained(
-        root / "duration_embedder", torch_dtype=torch.float32
+        root / "duration_embedder", torch_dtype=torch.float32, use_safetensors=True
     )
     autoencoder = _diffusers_autoencoder(root)
-    text_encoder = T5GemmaEncoderModel.from_pretrained(root / "text_encoder", dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
+    text_encoder = T5GemmaEncoderModel.from_pretrained(
+        root / "text_encoder", dtype=dtype, use_safetensors=True
+    )
+    tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer", trust_remote_code=False)
     mend_transformer(transformer)
     mend_duration_embedder(duration_embedder)
     return BaseModel(
@@ -124,7 +128,7 @@ def _frozen(module: Any, device: torch.device) -> Any:
 def _diffusers_autoencoder(root: Path) -> Any:
     from diffusers import AutoencoderSAME
 
-    return AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32)
+    return AutoencoderSAME.from_pretrained(root / "vae", torch_dtype=torch.float32, use_safetensors=True)
 
 
 def mend_transformer(transformer: Any) -> None:

@@ -216,8 +216,14 @@ def test_a_text_encoder_that_lacks_weights_or_is_cut_is_a_sentence(folder: Path)
     save_file({key: value for key, value in tensors.items() if "q_proj" not in key}, text)
     with pytest.raises(WoodshedError, match="lacks 1 weights of the text encoder"):
         load_base(str(folder))
+    save_file(tensors | {"encoder.norm.weight": torch.full((768,), torch.nan)}, text)
+    with pytest.raises(WoodshedError, match=r"NaN or infinity in 'encoder.norm.weight'"):
+        load_base(str(folder))
     text.write_bytes(text.read_bytes()[:-100])
     with pytest.raises(WoodshedError, match="could not be loaded"):
+        load_base(str(folder))
+    text.rename(text.with_name("pytorch_model.bin"))
+    with pytest.raises(WoodshedError, match=r"could not be loaded.*safetensors"):
         load_base(str(folder))
 
 

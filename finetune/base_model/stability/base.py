@@ -14,6 +14,7 @@ from finetune.base_model.stability.checkpoint import Checkpoint
 from finetune.base_model.stability.geometry import Geometry, read_geometry
 from finetune.base_model.stability.reading import (
     Weights,
+    check_finite,
     read_autoencoder,
     read_duration_embedder,
     read_transformer,
@@ -75,13 +76,13 @@ def reread_autoencoder(root: Path, device: torch.device) -> Any:
 
 
 def read_text_encoder(folder: Path, dtype: torch.dtype, width: int) -> tuple[Any, Any]:
-    """T5Gemma's encoder and tokenizer. WoodshedError when weights are missing or it is of another width."""
+    """T5Gemma's encoder and tokenizer. WoodshedError when weights are missing, not finite, or of another width."""
     from transformers import AutoConfig, AutoTokenizer, T5GemmaEncoderModel
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     config.is_encoder_decoder = False
     encoder, report = T5GemmaEncoderModel.from_pretrained(
-        folder, config=config, dtype=dtype, output_loading_info=True
+        folder, config=config, dtype=dtype, output_loading_info=True, use_safetensors=True
     )
     if report["missing_keys"]:
         raise WoodshedError(
@@ -93,4 +94,6 @@ def read_text_encoder(folder: Path, dtype: torch.dtype, width: int) -> tuple[Any
         raise WoodshedError(
             f"'{folder}' holds another text encoder than the T5Gemma that this base was trained with."
         )
-    return encoder, AutoTokenizer.from_pretrained(folder)
+    for name, weight in encoder.named_parameters():
+        check_finite(weight, weight, f"'{folder}'", name)
+    return encoder, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
