@@ -20,8 +20,8 @@ setup: $(VENV)/.ready ## a virtual environment with the tested versions
 demo: setup ## the whole road on an embedded library and base, ending with audio to hear
 	$(BIN)/woodshed demo --out demo
 
-test: setup ## the tests that need neither a GPU nor the network
-	$(BIN)/python -m pytest
+test: setup ## the tests that need neither a GPU nor the network, on up to four cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

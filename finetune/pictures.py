@@ -10,6 +10,8 @@ import librosa
 import matplotlib
 import numpy as np
 
+from finetune.files import write_file
+
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
@@ -28,9 +30,7 @@ def draw_spectrograms(path: Path, title: str, sounds: dict[str, np.ndarray], sam
         axis.set(title=name, xlabel="seconds", ylabel="Hz")
     figure.colorbar(image, ax=axes, format="%+d dB")
     figure.suptitle(title, fontsize=9, wrap=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
-    pyplot.close(figure)
+    write_file(path, _png(figure, dpi=80))
 
 
 def spectrogram_png(sound: np.ndarray, sample_rate: int) -> bytes:
@@ -41,8 +41,12 @@ def spectrogram_png(sound: np.ndarray, sample_rate: int) -> bytes:
     axis.set_ylabel("Hz", color=GREY, fontsize=8)
     axis.tick_params(colors=GREY, labelsize=7)
     axis.spines[:].set_visible(False)
+    return _png(figure, dpi=110, transparent=True)
+
+
+def _png(figure: Any, dpi: int, transparent: bool = False) -> bytes:
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, transparent=True, format="png")
+    figure.savefig(picture, dpi=dpi, transparent=transparent, format="png")
     pyplot.close(figure)
     return picture.getvalue()
 

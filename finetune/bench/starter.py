@@ -16,7 +16,7 @@ from finetune.base_model import BaseModel
 from finetune.bench import autoencoder, fine_tuning, page, prompts, speed, tempo
 from finetune.bench.figures import Part, PartName
 from finetune.errors import WoodshedError
-from finetune.files import write_file
+from finetune.files import write_file, write_folder
 from finetune.hear import load
 from finetune.pictures import draw_spectrograms
 
@@ -49,10 +49,11 @@ def run(plan: Plan, only: Sequence[PartName]) -> list[Part]:
     try:
         write_file(plan.out / "bench.json", (json.dumps(document, indent=1) + "\n").encode())
         write_file(plan.out / "index.html", text.encode())
-        for part in parts:
-            for number, row in enumerate(part.listening):
-                picture = plan.out / "pictures" / f"{part.name}-{number}.png"
-                draw_spectrograms(picture, row.title, row.sounds, base.sample_rate)
+        with write_folder(plan.out / "pictures") as pictures:  # takes the place of an earlier run's
+            for part in parts:
+                for number, row in enumerate(part.listening):
+                    picture = pictures / f"{part.name}-{number}.png"
+                    draw_spectrograms(picture, row.title, row.sounds, base.sample_rate)
     except OSError as error:
         raise WoodshedError(f"'{plan.out}' could not be written: {error}") from error
     return parts
