@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from finetune.adapter.low_rank import LowRank, LowRankAdapter
 from finetune.base_model import BaseModel
+from tests.tools.stability_geometry import GEOMETRIES, Geometry
 
 CHANGE = 0.1
 """Norm of what is added to a weight, relative to the weight; magnitudes are off by a fifth of it."""
+
+
+_NOT_ADAPTED = (
+    "same_channels", "same_depth", "same_head", "patch", "sinusoidal_blocks", "stride",
+    "text_layers", "text_heads", "text_head", "text_inner", "vocabulary",
+)  # fmt: skip
+
+
+def light(name: str) -> Geometry:
+    """The geometry `name` with the autoencoder and text encoder of a tiny one, which no adapter changes."""
+    geometry = GEOMETRIES[name]
+    tiny = GEOMETRIES["tiny-medium" if geometry.sliding else "tiny"]
+    return replace(geometry, **{field: getattr(tiny, field) for field in _NOT_ADAPTED})
 
 
 def adaptable(base: BaseModel) -> list[str]:
