@@ -32,7 +32,7 @@ MERGED_TOLERANCES = {"fp32": 1e-4, "fp16": 0.25, "bf16": 0.25}
 """Weights of 16 bits round a change away that is small beside them; that is told, and beyond this refused."""
 WORTH_TELLING = 0.01
 ROUNDING = 3e-6
-"""Error of float32 arithmetic itself, relative to the prediction; it counts where an adapter changes hardly anything."""
+"""Error of float32 arithmetic itself, relative to the prediction: it counts where an adapter hardly changes a thing."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,6 @@ def _done(
     error: float,
     notes: list[str],
 ) -> Exported:
-    kind = max(part.kind for part in adapter.modules.values())
     return Exported(
-        str(out), program, dtype, kind, len(adapter.modules), base, compared, effect, error, notes
+        str(out), program, dtype, adapter.kinds, len(adapter.modules), base, compared, effect, error, notes
     )

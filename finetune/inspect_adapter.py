@@ -80,7 +80,7 @@ def inspect(path: Path, base: str | None = None) -> Inspected:
     return Inspected(
         file=str(path),
         format=format,
-        kind=" and ".join(sorted({part.kind for part in parts})),
+        kind=adapter.kinds,
         ranks=sorted({part.rank for part in parts}),
         alphas=sorted({round(part.scale * part.rank, 6) for part in parts}),
         modules=len(parts),

@@ -68,3 +68,8 @@ class LowRankAdapter:
 
     modules: dict[str, LowRank]
     facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> str:
+        """The kind of all modules, or all kinds, in words."""
+        return " and ".join(sorted({part.kind for part in self.modules.values()}))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -23,6 +25,7 @@ HOLDS = {
     "stable-audio-3": ("lora", "dora", "dora-cols", "bora"),
     "comfyui": ("lora", "dora", "dora-cols"),
 }
+BASES: dict[bool, BaseModel] = {}
 PAIRS = [(format, kind) for format, kinds in HOLDS.items() for kind in kinds]
 
 
@@ -76,6 +79,32 @@ def test_from_format_to_format_nothing_is_lost(base: BaseModel, tmp_path: Path, 
             assert torch.equal(now.modules[module].up, part.up), "to the last bit"
             assert torch.equal(now.modules[module].down, part.down)
             assert now.modules[module].scale == part.scale
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["lora", "dora"]),
+    ranks=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    scales=st.lists(st.floats(0.01, 30), min_size=1, max_size=3),
+    differential=st.booleans(),
+    road=st.lists(st.sampled_from(FORMATS), min_size=1, max_size=3),
+)
+def test_any_adapter_survives_any_road(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, ranks: list[int], scales: list[float], differential: bool,
+    road: list[Format],
+) -> None:  # fmt: skip
+    base = BASES.setdefault(differential, little_base(differential))
+    names = modules(base, duration=False)[::4]
+    now = adapter = random_adapter(base, kind, tuple(ranks), tuple(scales), names)
+    folder = tmp_path_factory.mktemp("road")
+    for number, format in enumerate(road):
+        write_adapter(now, format, place(format, folder / str(number)), torch.float32, base)
+        now = read_adapter(place(format, folder / str(number)), base)
+    for module, part in adapter.modules.items():
+        weight = base.trainable_parts.get_submodule(module).weight.detach()  # type: ignore[operator]
+        merged = part.merged(weight)
+        error = (now.modules[module].merged(weight) - merged).abs().max()
+        assert error < 3e-6 * max(1.0, float(merged.abs().max()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -45,7 +45,7 @@ def header_of(adapter: LowRankAdapter, implementation: str) -> dict[str, str]:
     """The header of a file for the program of `implementation`, from the facts of the adapter."""
     facts, parts = adapter.facts, adapter.modules.values()
     base = base_label(facts.get("base"))
-    kind, rank = max(part.kind for part in parts), max(part.rank for part in parts)
+    kind, rank = adapter.kinds, max(part.rank for part in parts)
     alpha = max(part.scale * part.rank for part in parts)
     title = facts.get("title", "Woodshed adapter")
     header = {
