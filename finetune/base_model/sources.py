@@ -25,7 +25,7 @@ def find_base(model: str) -> Path:
         return Path(str(files("finetune.base_model.starter") / "weights"))
     path = Path(model).expanduser()
     repo = hub_name(model)
-    if not path.exists() and repo is not None and not model.startswith(("~", ".", "/")):
+    if not path.exists() and repo is not None:
         return fetch_base(repo)
     _refuse_other_kinds(path, model)
     if not is_stability(path):
