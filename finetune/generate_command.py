@@ -49,9 +49,9 @@ def generate(
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATH:STRENGTH@FROM-TO#LAYERS",
-            help="One more adapter; repeatable. All but PATH may be left out: kit:0.8, kit:0.5@0-0.6 to act where the "
-            "noise is below 0.6, kit#0-9,attention for these blocks and modules alone.",
+            metavar="ADAPTER",
+            help="One more, as PATH:STRENGTH@FROM-TO#LAYERS; repeatable. kit:0.8, kit:0.5@0-0.6 to act where the noise "
+            "is below 0.6, kit#0-9,attention for these blocks and modules alone.",
         ),
     ] = None,
     base: Annotated[

@@ -110,5 +110,12 @@ def adapter_hash(adapter: LowRankAdapter) -> str:
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of base, adapters, given sound and version is not as it was, in words."""
+    """What of base, adapters, given sound and version is not as it was, in words; names and order do not matter."""
+    before, now = before | {"adapters": _acts(before)}, now | {"adapters": _acts(now)}
     return [words for key, words in WORDS.items() if before.get(key) != now.get(key)]
+
+
+def _acts(about: dict[str, Any]) -> list[str]:
+    return sorted(
+        str([each[key] for key in ("sha256", "strength", "noise", "layers")]) for each in about["adapters"]
+    )

@@ -136,14 +136,14 @@ def test_files_say_everything_that_makes_them_again_and_no_path(
     again = Wanted(
         tmp_path / "b.flac",
         base=asked.base,
-        adapters=tuple(AdapterOption(option.path) for option in options),
+        adapters=tuple(AdapterOption(option.path) for option in options[::-1]),
         init=asked.init,
         like=about,
         **said_in(about),
     )
     assert hear(again)["differs"] == []
-    assert (tmp_path / "b.flac").read_bytes() == asked.out.read_bytes()
-    other = hear(replace(again, adapters=again.adapters[:1]))
+    assert np.array_equal(sf.read(again.out)[0], sf.read(asked.out)[0])
+    other = hear(replace(again, adapters=again.adapters[1:]))
     assert other["differs"] == ["adapters"]
     assert other["adapters"][0]["strength"] == 0.8
 
