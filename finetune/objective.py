@@ -31,12 +31,13 @@ def draw_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def shift_by_length(t: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """More noise for longer pieces: odds t / (1 - t) times e^(0.5 … 1.15) for 256 … 4096 `frames` (batch,)."""
-    share = (frames.to(t).clamp(SHORTEST_FRAMES, LONGEST_FRAMES) - SHORTEST_FRAMES) / (
-        LONGEST_FRAMES - SHORTEST_FRAMES
-    )
-    mu = -(SHORTEST_SHIFT + (LONGEST_SHIFT - SHORTEST_SHIFT) * share)
-    return t / (t + torch.exp(mu) * (1 - t))
+    """More noise for longer pieces: odds t / (1 - t) times e^(0.5 … 1.15) for 256 … 4096 `frames` (batch,).
+
+    In the order of Stability's operations: the base hears one bit of t as a turn of its highest frequency.
+    """
+    over = frames.to(t).clamp(SHORTEST_FRAMES, LONGEST_FRAMES) - SHORTEST_FRAMES
+    mu = -(SHORTEST_SHIFT + (LONGEST_SHIFT - SHORTEST_SHIFT) * over / (LONGEST_FRAMES - SHORTEST_FRAMES))
+    return 1 - torch.exp(mu) / (torch.exp(mu) + (1 / (1 - t) - 1))
 
 
 def add_noise(latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
