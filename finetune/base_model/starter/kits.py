@@ -60,8 +60,8 @@ RANGES: dict[str, Ranges] = {"acoustic": ACOUSTIC, "electronic": ELECTRONIC, "ha
 STRANGE: Ranges = ACOUSTIC | {
     "kick_hz": (84, 96), "kick_decay": (0.4, 0.48), "kick_drop": (0.05, 0.1),
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
-    "metal_hz": (760, 900), "hat_low_hz": (1800, 2500), "closed_decay": (0.075, 0.095), "hat_fm_db": (8, 12),
-    "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340), "bell_hz": (980, 1150),
-    "bell_decay": (0.2, 0.26),
+    "hat_low_hz": (1800, 2500), "hat_noise_db": (12, 15), "hat_fm_db": (-40, -30), "closed_decay": (0.075, 0.095),
+    "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340),
+    "bell_hz": (400, 440), "bell_decay": (0.02, 0.03), "bell_bright": (0.1, 0.2),
 }  # fmt: skip
 """A kit that the starter base never heard: what is moved lies outside the ranges of every type."""
