@@ -19,11 +19,11 @@ from finetune.base_model.stability.base import (
     CONFIG,
     licence_of,
     read_modules,
-    read_text_encoder,
     reread_autoencoder,
     text_encoder_folder,
 )
 from finetune.base_model.stability.geometry import read_geometry
+from finetune.base_model.stability.text_encoder import read_text_encoder
 from finetune.errors import WoodshedError
 
 PROMPT_TOKENS = 256

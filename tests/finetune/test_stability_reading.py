@@ -220,10 +220,10 @@ def test_a_text_encoder_that_lacks_weights_or_is_cut_is_a_sentence(folder: Path)
     with pytest.raises(WoodshedError, match=r"NaN or infinity in 'encoder.norm.weight'"):
         load_base(str(folder))
     text.write_bytes(text.read_bytes()[:-100])
-    with pytest.raises(WoodshedError, match="could not be loaded"):
+    with pytest.raises(WoodshedError, match="cut short"):
         load_base(str(folder))
     text.rename(text.with_name("pytorch_model.bin"))
-    with pytest.raises(WoodshedError, match=r"could not be loaded.*safetensors"):
+    with pytest.raises(WoodshedError, match="has no safetensors file"):
         load_base(str(folder))
 
 

@@ -14,12 +14,10 @@ from finetune.base_model.stability.checkpoint import Checkpoint
 from finetune.base_model.stability.geometry import Geometry, read_geometry
 from finetune.base_model.stability.reading import (
     Weights,
-    check_finite,
     read_autoencoder,
     read_duration_embedder,
     read_transformer,
 )
-from finetune.errors import WoodshedError
 
 CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
 
@@ -73,27 +71,3 @@ def reread_autoencoder(root: Path, device: torch.device) -> Any:
     """The autoencoder alone, of a base that was loaded before."""
     weights = Weights(Checkpoint(root / WEIGHTS))
     return read_autoencoder(weights, read_geometry(root / CONFIG), device)
-
-
-def read_text_encoder(folder: Path, dtype: torch.dtype, width: int) -> tuple[Any, Any]:
-    """T5Gemma's encoder and tokenizer. WoodshedError when weights are missing, not finite, or of another width."""
-    from transformers import AutoConfig, AutoTokenizer, T5GemmaEncoderModel
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    config.is_encoder_decoder = False
-    encoder, report = T5GemmaEncoderModel.from_pretrained(
-        folder, config=config, dtype=dtype, output_loading_info=True, use_safetensors=True
-    )
-    if report["missing_keys"]:
-        raise WoodshedError(
-            f"'{folder}' lacks {len(report['missing_keys'])} weights of the text encoder, for instance "
-            f"'{min(report['missing_keys'])}'. Fetch it again."
-        )
-    strange = [key for key in report["unexpected_keys"] if "decoder" not in key and "lm_head" not in key]
-    if strange or encoder.config.encoder.hidden_size != width:
-        raise WoodshedError(
-            f"'{folder}' holds another text encoder than the T5Gemma that this base was trained with."
-        )
-    for name, weight in encoder.named_parameters():
-        check_finite(weight, weight, f"'{folder}'", name)
-    return encoder, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
