@@ -62,6 +62,6 @@ STRANGE: Ranges = ACOUSTIC | {
     "snare_hz": (330, 420), "snare_decay": (0.024, 0.034), "wires_db": (12, 15), "wires_low_hz": (3200, 3800),
     "hat_low_hz": (1800, 2500), "hat_noise_db": (12, 15), "hat_fm_db": (-40, -30), "closed_decay": (0.075, 0.095),
     "tom_hz": (145, 170), "tom_decay": (0.36, 0.45), "hand_hz": (300, 340),
-    "bell_hz": (400, 440), "bell_decay": (0.02, 0.03), "bell_bright": (0.1, 0.2),
+    "bell_hz": (400, 440), "bell_decay": (0.02, 0.03),
 }  # fmt: skip
 """A kit that the starter base never heard: what is moved lies outside the ranges of every type."""
