@@ -18,8 +18,9 @@ from tests.tools.golden import digest, error, read_golden
 from tests.tools.random_checkpoint import default_dtype, write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES, checkpoint_shapes, same_shapes, text_encoder_shapes
 
-TINY, REAL = ("tiny", "tiny-medium"), ("small", "medium")
-OUTPUT, GRADIENT = 1e-5, 1e-4
+TINY, REAL = ("tiny", "tiny-medium"), ("small",)
+OUTPUT, GRADIENT, GENERATION = 1e-5, 1e-4, 1e-4
+SAMPLERS = ("euler", "pingpong", "dpmpp")
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +35,14 @@ def compare(name: str, folder: Path) -> None:
     outputs = parity_ours.outputs(name, load_base(str(folder)))
     assert outputs.keys() == golden.keys()
     errors = {item: error(item, output, golden[item]) for item, output in outputs.items()}
-    limits = {item: GRADIENT if "gradient" in item else OUTPUT for item in errors}
-    assert not {item: share for item, share in errors.items() if not share <= limits[item]}
+    assert not {item: share for item, share in errors.items() if not share <= limit(item)}
+
+
+def limit(item: str) -> float:
+    """A whole generation adds up the rounding of all its steps."""
+    if "gradient" in item:
+        return GRADIENT
+    return GENERATION if item.startswith(SAMPLERS) else OUTPUT
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -46,7 +53,7 @@ def test_answers_are_stability_s(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_answers_are_stability_s_at_real_size(name: str, tmp_path: Path) -> None:
-    """Small takes 6 GB of memory and minutes; medium 13 GB and half an hour on one core."""
+    """Takes 5 GB of memory and minutes on one core."""
     compare(name, tmp_path / name)
 
 

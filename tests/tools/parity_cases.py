@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tests.tools.draws import draw
+from tests.tools.random_checkpoint import fourier_columns
 from tests.tools.stability_geometry import GEOMETRIES, Geometry
 
 CHUNKED_FRAMES = {
@@ -129,6 +130,14 @@ def adapter_weights(name: str, module: str, inputs: int, outputs: int) -> dict[s
         "lora_B": draw(f"{name} {module} B", outputs, RANK, scale=0.3 * RANK**-0.5),
         "magnitude": 1 + draw(f"{name} {module} magnitude", outputs, scale=0.05),
     }
+
+
+def comparable(module: str, weight: str, gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient as it is compared: that of the duration embedder's A has the Fourier features of the seconds as its
+    columns, and the highest of them are each processor's own."""
+    if module.startswith("conditioner.") and weight == "lora_A":
+        return gradient * torch.from_numpy(fourier_columns())
+    return gradient
 
 
 def audio(name: str, frames: int) -> torch.Tensor:

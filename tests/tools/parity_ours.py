@@ -121,7 +121,8 @@ def training(name: str, base: BaseModel, kind: str) -> Outputs:
         gradient = parameter.grad
         if weight != "lora_A":
             gradient = rows_to_stability(module, gradient, differential)
-        items[f"{kind} gradient {ADAPTED_BY_MODULE[module]} {weight}"] = gradient
+        theirs = ADAPTED_BY_MODULE[module]
+        items[f"{kind} gradient {theirs} {weight}"] = cases.comparable(theirs, weight, gradient)
     for module in ADAPTED_BY_MODULE:
         base.trainable_parts.set_submodule(
             module, base.trainable_parts.get_submodule(module).get_base_layer()

@@ -189,7 +189,8 @@ def training(name: str, model: Any, adapter_type: str) -> Outputs:
     items = {f"{kind} loss": loss.detach().reshape(1)}
     for module, adapter in adapters.items():
         for weight, parameter in adapter.named_parameters():
-            items[f"{kind} gradient {module} {weight}"] = parameter.grad.clone()
+            gradient = cases.comparable(module, weight, parameter.grad)
+            items[f"{kind} gradient {module} {weight}"] = gradient.clone()
     _remove_adapters(parts)
     return items
 
