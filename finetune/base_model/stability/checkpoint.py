@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from finetune.errors import WoodshedError
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_BLOCK = 1 << 23  # values in memory at a time besides those that stay
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,25 @@ class Checkpoint:
         count = math.prod(entry.shape)
         return torch.frombuffer(self._mapped, dtype=dtype, count=count, offset=entry.start).view(entry.shape)
 
+    def dtype(self, name: str) -> torch.dtype | None:
+        return _DTYPES.get(self._entries[name].dtype)
+
+    def copy(self, name: str, dtype: torch.dtype, check: bool) -> torch.Tensor:
+        """The tensor as `dtype`, in memory of its own, read a block at a time; `check` that every number is finite.
+
+        Its memory is aligned as any other's: products of single rows are rounded by how their weights lie.
+        """
+        stored = self.tensor(name)
+        copied = torch.empty(stored.shape, dtype=dtype)
+        source, target = stored.reshape(-1), copied.view(-1)
+        for start in range(0, len(source), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            target[block] = source[block]
+            if check:
+                check_finite(target[block], source[block], f"'{self.path}'", name)
+            self.release(name)
+        return copied
+
     def release(self, name: str) -> None:
         """Give the memory of a tensor that was looked at back to the system; the file still holds it."""
         entry = self._entries[name]
@@ -86,3 +106,15 @@ class Checkpoint:
         if whole_pages > 0 and hasattr(mmap, "MADV_DONTNEED"):
             with contextlib.suppress(OSError):  # advice; a system may refuse it
                 self._mapped.madvise(mmap.MADV_DONTNEED, first, whole_pages)
+
+
+def check_finite(ready: torch.Tensor, stored: torch.Tensor, file: str, key: str) -> None:
+    """Raise WoodshedError for NaN or infinity in the converted tensor: its sum shows them in one pass."""
+    if ready.sum(dtype=torch.float32).isfinite() or ready.isfinite().all():
+        return
+    if stored.isfinite().all():
+        raise WoodshedError(
+            f"{file} has numbers in '{key}' that {str(ready.dtype).removeprefix('torch.')} cannot hold; take "
+            "base.dtype=bfloat16 or float32."
+        )
+    raise WoodshedError(f"{file} has NaN or infinity in '{key}': the file is damaged. Fetch it again.")

@@ -43,16 +43,14 @@ class Weights:
         file, name = self.source, theirs
         if self.converted is not None and key in self.converted:
             file, name = self.converted, key
-        stored = file.tensor(name)
-        ready = stored if file is self.converted else rows_from_stability(key, stored, differential).to(dtype)
-        if self.converted is None:
-            check_finite(ready, stored, f"'{file.path}'", theirs)
-        converted = ready is not stored
-        # Memory of its own, aligned as any other's: products of single rows are rounded by how their weights lie.
-        ready = ready.to(device) if converted or device.type != "cpu" else ready.clone()
-        if converted:
+        copied = file.copy(name, dtype, check=self.converted is None)
+        if file is self.converted:
+            return copied.to(device)
+        ready = rows_from_stability(key, copied, differential)
+        changed = ready is not copied or dtype != file.dtype(name)
+        ready = ready.to(device)
+        if changed and self.converted is None:
             self.made[key] = ready
-        file.release(name)
         return ready
 
     def _check_stored(self, theirs: str, shape: torch.Size) -> None:
@@ -87,18 +85,6 @@ class Weights:
         ):  # bfloat16 keeps 8 bits
             raise WoodshedError(f"'{self.source.path}' turns positions by other frequencies in '{key}'.")
         self.left.discard(key)
-
-
-def check_finite(ready: torch.Tensor, stored: torch.Tensor, file: str, key: str) -> None:
-    """Raise WoodshedError for NaN or infinity in the converted tensor: its sum shows them in one pass."""
-    if ready.sum(dtype=torch.float32).isfinite() or ready.isfinite().all():
-        return
-    if stored.isfinite().all():
-        raise WoodshedError(
-            f"{file} has numbers in '{key}' that {str(ready.dtype).removeprefix('torch.')} cannot hold; take "
-            "base.dtype=bfloat16 or float32."
-        )
-    raise WoodshedError(f"{file} has NaN or infinity in '{key}': the file is damaged. Fetch it again.")
 
 
 def read_transformer(weights: Weights, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from finetune.base_model.stability.checkpoint import Checkpoint
-from finetune.base_model.stability.reading import check_finite
 from finetune.errors import WoodshedError
 
 _UNUSED = ("decoder.", "lm_head.")  # the folder may hold the whole of T5Gemma
@@ -53,8 +52,5 @@ def _read(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
             key = name.removeprefix("model.")
             if key.startswith(_UNUSED):
                 continue
-            stored = file.tensor(name)
-            state[key] = stored.clone() if stored.dtype == dtype else stored.to(dtype)
-            check_finite(state[key], stored, f"'{file.path}'", name)
-            file.release(name)
+            state[key] = file.copy(name, dtype, check=True)
     return state
