@@ -124,11 +124,15 @@ def _weight(base: BaseModel, module: str) -> Any:
 def _mixed(original: torch.Tensor, parts: Sequence[tuple[AdapterUse, LowRank]]) -> torch.Tensor:
     if not parts:
         return original
-    merged = [part.merged(original, use.strength) for use, part in parts]
-    if len(merged) == 1:
-        return merged[0]
-    own = original.float()
-    return own + torch.stack([new - own for new in merged]).sum(0)
+    (use, part), *others = parts
+    mixed = part.merged(original, use.strength)
+    if others:  # in place: the time goes into memory, not into arithmetic
+        own = original.float()
+        mixed -= own
+        for use, part in others:
+            mixed += part.merged(original, use.strength).sub_(own)
+        mixed += own
+    return mixed
 
 
 @torch.no_grad()
