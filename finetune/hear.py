@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from finetune.adapter.blend import AdapterUse, Blend
 from finetune.adapter.formats import locate, read_adapter, read_facts
+from finetune.adapter.recorded_base import check_recorded_base
 from finetune.adapter_option import AdapterOption, check_strength
 from finetune.audio_files import read_audio, write_audio
 from finetune.base_model import BaseModel, decoding, is_base, load_base
@@ -113,12 +114,7 @@ def _use(option: AdapterOption, base: BaseModel, like: dict[str, Any] | None) ->
     """The adapter of `option`; one without a strength as the file `like` used it, else as it was trained."""
     adapter = read_adapter(option.path, base)
     name = option.path.parent.name if option.path.name == "adapter" else option.path.name
-    trained_on = adapter.facts.get("base_fingerprint", base.fingerprint)
-    if trained_on != base.fingerprint and not base.post_trained:
-        raise WoodshedError(
-            f"The adapter '{option.path}' was trained on another base ('{adapter.facts.get('base')}', weights "
-            f"{trained_on[:12]}…) than '{base.name}' (weights {base.fingerprint[:12]}…). Name that base with --base."
-        )
+    check_recorded_base(adapter.facts, base, str(option.path))
     if option.strength is None and like is not None:
         for said in like["adapters"]:
             if said["sha256"] == adapter_hash(adapter):

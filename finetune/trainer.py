@@ -15,6 +15,7 @@ import torch
 
 from finetune.adapter import Adapter
 from finetune.adapter.folder import save_adapter
+from finetune.adapter.formats.metadata import base_label
 from finetune.base_model import BaseModel
 from finetune.batches import Batch, excerpt_seconds, seeded
 from finetune.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
@@ -200,7 +201,7 @@ def _card(training: Training, step: int) -> dict[str, Any]:
     recipe = training.recipe
     trained = [clip.clip for clip in training.data.split("train")]
     return {
-        "base": Path(recipe.base.model).name,
+        "base": base_label(recipe.base.model),
         "base_fingerprint": training.base.fingerprint,
         "name": recipe.name,
         "step": step,
