@@ -9,6 +9,7 @@ from pathlib import Path
 
 from finetune.adapter.layers import select_modules
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 
 LARGEST_STRENGTH = 10.0
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"
@@ -35,8 +36,8 @@ def read_option(text: str) -> AdapterOption:
     Raises WoodshedError for a strength, an interval or layers that cannot be.
     """
     found = _OPTION.fullmatch(text)
-    if found is None or Path(text).expanduser().exists():
-        return AdapterOption(Path(text).expanduser())
+    if found is None or from_home(text).exists():
+        return AdapterOption(from_home(text))
     strength = None if found["strength"] is None else check_strength(float(found["strength"]))
     low, high = float(found["low"] or 0), float(found["high"] or 1)
     if not 0 <= low < high <= 1:
@@ -45,7 +46,7 @@ def read_option(text: str) -> AdapterOption:
         )
     layers = (found["layers"] or "").strip()
     select_modules(layers, ())
-    return AdapterOption(Path(found["path"]).expanduser(), strength, (low, high), layers)
+    return AdapterOption(from_home(found["path"]), strength, (low, high), layers)
 
 
 def check_strength(strength: float) -> float:

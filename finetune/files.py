@@ -12,6 +12,14 @@ from pathlib import Path
 PART = ".part-"  # in the name of everything that is being written
 
 
+def from_home(path: str) -> Path:
+    """`path` with a leading ~ as the home folder; one that names nobody's stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write beside `path`, to the disk, and rename."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from data_prep.dataset import SAMPLE_RATE, Clip
 from finetune.adapter import Adapter
 from finetune.base_model import BaseModel, base_to_train
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 from finetune.optimizer import GPU_ONLY
 from finetune.recipe import Recipe
 
@@ -55,7 +55,7 @@ def _disk_problems(recipe: Recipe, base: BaseModel, adapter: Adapter) -> Iterato
     weights = sum(parameter.numel() for parameter in adapter.parameters())
     one_checkpoint = weights * 4 + weights * (8 if recipe.optimizer.name == "adamw" else 2)
     needed = (recipe.training.keep_checkpoints + 1) * one_checkpoint + weights * 4 + FREE_BYTES
-    folder = Path(recipe.output.root).expanduser().absolute()
+    folder = from_home(recipe.output.root).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

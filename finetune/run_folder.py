@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.dataset import Clip
 from finetune.errors import WoodshedError
-from finetune.files import remove_leftovers, write_file
+from finetune.files import from_home, remove_leftovers, write_file
 from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml, values
 
 CACHE = ".cache"  # beside the runs, shared by them
@@ -41,7 +41,7 @@ FREE_KEYS = {
 
 def new_run(recipe: Recipe) -> Path:
     """The folder that a new run will have. Raises WoodshedError when there is a run already."""
-    run = Path(recipe.output.root).expanduser() / recipe.name
+    run = from_home(recipe.output.root) / recipe.name
     if run.exists() and any(not path.name.startswith(".") for path in run.iterdir()):
         raise WoodshedError(
             f"There is a run in '{run}' already. Go on with it by `woodshed resume {run}`, or give this one another "
@@ -60,7 +60,7 @@ def write_recipe(run: Path, recipe: Recipe) -> None:
 def located(recipe: Recipe) -> Recipe:
     """The recipe with its folders as absolute paths; a base that is a name stays one."""
     model, start = recipe.base.model, recipe.adapter.init_from
-    is_folder = model != "starter" and Path(model).expanduser().is_dir()
+    is_folder = model != "starter" and from_home(model).is_dir()
     return replace(
         recipe,
         base=replace(recipe.base, model=_absolute(model) if is_folder else model),
@@ -71,7 +71,7 @@ def located(recipe: Recipe) -> Recipe:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(from_home(path).absolute())
 
 
 def resumed_recipe(run: Path, overrides: list[str]) -> Recipe:

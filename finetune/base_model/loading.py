@@ -25,6 +25,7 @@ from finetune.base_model.stability.base import (
 from finetune.base_model.stability.geometry import read_geometry
 from finetune.base_model.stability.text_encoder import read_text_encoder
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 
 PROMPT_TOKENS = 256
 
@@ -65,7 +66,7 @@ def decoding(base: BaseModel) -> Iterator[None]:
 
 def _load_stability(root: Path, name: str, dtype: torch.dtype, device: torch.device) -> BaseModel:
     geometry = read_geometry(root / CONFIG)
-    text = text_encoder_folder(root, geometry, fetch=not Path(name).expanduser().exists())
+    text = text_encoder_folder(root, geometry, fetch=not from_home(name).exists())
     modules = read_modules(root, geometry, dtype, device)
     text_encoder, tokenizer = read_text_encoder(text, dtype, geometry.transformer["cond_token_dim"])
     return BaseModel(

@@ -11,6 +11,7 @@ from finetune.base_model.stability.base import CONFIG, WEIGHTS, text_encoder_fol
 from finetune.base_model.stability.cache import file_hash
 from finetune.base_model.stability.geometry import read_geometry
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
@@ -23,7 +24,7 @@ def find_base(model: str) -> Path:
     """
     if model == "starter":
         return Path(str(files("finetune.base_model.starter") / "weights"))
-    path = Path(model).expanduser()
+    path = from_home(model)
     repo = hub_name(model)
     if not path.exists() and repo is not None:
         return fetch_base(repo)
@@ -39,7 +40,7 @@ def is_base(source: str) -> bool:
     """Whether `source` names a base, not an adapter or a run; nothing is fetched to know it."""
     if source == "starter" or source in SHORT_NAMES:
         return True
-    path, repo = Path(source).expanduser(), hub_name(source)
+    path, repo = from_home(source), hub_name(source)
     if path.exists() or repo is None:
         return is_stability(path) or (path / "transformer" / "config.json").is_file()
     return repo.startswith("stabilityai/") or is_cached(repo)
@@ -47,7 +48,7 @@ def is_base(source: str) -> bool:
 
 def base_to_train(model: str) -> str:
     """The name of the base that belongs to the post-trained model called `model`."""
-    path, repo = Path(model).expanduser(), hub_name(model)
+    path, repo = from_home(model), hub_name(model)
     if path.exists():  # the text encoder is named after the post-trained model of the same size
         repo = read_geometry(path / CONFIG).text_repo if is_stability(path) else None
     for short, full in SHORT_NAMES.items():

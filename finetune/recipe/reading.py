@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 from finetune.recipe.tree import Recipe, options, values
 
 VALUES: dict[Any, str] = {
@@ -86,7 +87,7 @@ def build_recipe(entries: list[tuple[str, str, Any]], source: str) -> Recipe:
     recipe = OmegaConf.to_object(config)
     assert isinstance(recipe, Recipe)
     problems += [origin.get(key, "") + text for key, text in _out_of_range(recipe)]
-    if "data.dataset" not in missing and not Path(recipe.data.dataset).expanduser().is_dir():
+    if "data.dataset" not in missing and not from_home(recipe.data.dataset).is_dir():
         problems.append(
             f"{origin['data.dataset']}data.dataset: there is no folder '{recipe.data.dataset}'; "
             "`woodshed prep RECORDINGS DATASET` makes one."
