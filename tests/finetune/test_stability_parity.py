@@ -18,7 +18,7 @@ from tests.tools.golden import digest, error, read_golden
 from tests.tools.random_checkpoint import default_dtype, write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES, checkpoint_shapes, same_shapes, text_encoder_shapes
 
-TINY, REAL = ("tiny", "tiny-medium"), ("small",)
+TINY, REAL = ("tiny", "tiny-medium"), ("small", "medium")
 OUTPUT, GRADIENT, GENERATION = 1e-5, 1e-4, 1e-4
 SAMPLERS = ("euler", "pingpong", "dpmpp")
 
