@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from finetune.command_line import AsJson, words
 
 if TYPE_CHECKING:
     from finetune.export import Exported
     from finetune.inspect_adapter import Inspected
-
-words = Console(stderr=True, highlight=False)
 
 
 class To(StrEnum):
@@ -49,7 +48,6 @@ Base = Annotated[str | None, typer.Option(help="The base: a name or a folder.")]
 Trigger = Annotated[
     str | None, typer.Option(help="The word that calls the adapter, noted in the file's header.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def export(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from data_prep.command import prep
@@ -19,6 +18,7 @@ from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
 from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
+from finetune.command_line import AsJson, words
 from finetune.errors import WoodshedError
 from finetune.generate_command import generate
 
@@ -43,7 +43,6 @@ app.command("convert")(convert)
 app.command("inspect")(inspect)
 app.add_typer(bench, name="bench")
 FAILED, STOPPED = 1, 130
-words = Console(stderr=True, highlight=False)
 
 Overrides = Annotated[
     list[str] | None,
@@ -51,7 +50,6 @@ Overrides = Annotated[
         metavar="[KEY=VALUE]...", help="Keys of the recipe to change, such as training.steps=400."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 @app.command()

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from finetune.command_line import AsJson, words
 from finetune.errors import WoodshedError
 
 
@@ -100,7 +100,7 @@ def generate(
     like: Annotated[
         Path | None, typer.Option(help="A file of woodshed generate: as that one, but for what is said here.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Generate sound with adapters, or with a base alone.
 
@@ -139,7 +139,6 @@ def _seeds(seeds: list[int] | None, count: int | None) -> tuple[int, ...] | None
 
 
 def _report(done: dict[str, Any], as_json: bool) -> None:
-    words = Console(stderr=True, highlight=False)
     if done.get("differs"):
         words.print(f"Not as it was then: {', '.join(done['differs'])}.", markup=False)
     if as_json:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from finetune.bench.figures import Grid, Part, PartName
+from finetune.command_line import AsJson, words
 from finetune.errors import WoodshedError
 
 app = typer.Typer(
@@ -19,7 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-words = Console(stderr=True, highlight=False)
 
 PARTS = tuple(PartName)
 
@@ -50,7 +49,7 @@ def starter(
     seeds: Annotated[int, typer.Option(min=1, help="Sounds for each held-out clip of a player.")] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps of every sound.")] = 50,
     guidance: Annotated[float, typer.Option(help="Guidance of every sound.")] = 4.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The starter base: autoencoder, prompts, tempo, fine-tuning, speed.
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from finetune.adapter.low_rank import LowRank, LowRankAdapter
 from finetune.base_model import BaseModel
+from tests.tools.random_checkpoint import default_dtype, write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES, Geometry
 
 CHANGE = 0.1
@@ -26,6 +32,26 @@ def light(name: str) -> Geometry:
     geometry = GEOMETRIES[name]
     tiny = GEOMETRIES["tiny-medium" if geometry.sliding else "tiny"]
     return replace(geometry, **{field: getattr(tiny, field) for field in _NOT_ADAPTED})
+
+
+@contextlib.contextmanager
+def light_checkpoint(name: str) -> Iterator[Path]:
+    """A folder with a random checkpoint of that geometry in `folder / name`; `GEOMETRIES` then says it is light."""
+    GEOMETRIES[name] = light(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_checkpoint(folder / name, GEOMETRIES[name], dtype=default_dtype(name))
+        yield folder
+
+
+def options(program: str, description: str | None) -> argparse.ArgumentParser:
+    """The command line of a comparison: another program's checkout, and geometries."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.tools.{program}", description=description)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument(
+        "geometry", nargs="*", default=["tiny", "tiny-medium"], help=f"of {', '.join(GEOMETRIES)}"
+    )
+    return parser
 
 
 def adaptable(base: BaseModel) -> list[str]:

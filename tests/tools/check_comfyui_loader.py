@@ -11,11 +11,9 @@ Autoencoder and text encoder, which no adapter changes, are tiny ones. `medium` 
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
-import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -28,28 +26,18 @@ from finetune.adapter.low_rank import LowRankAdapter
 from finetune.adapter.probe import probe
 from finetune.base_model import BaseModel, load_base
 from finetune.base_model.stability.keys import DIT, rows_from_stability, rows_to_stability, stability_module
-from tests.tools.adapters import adaptable, light, realistic_adapter
-from tests.tools.random_checkpoint import default_dtype, write_checkpoint
-from tests.tools.stability_geometry import GEOMETRIES
+from tests.tools.adapters import adaptable, light_checkpoint, options, realistic_adapter
 
 KINDS = ("lora", "dora", "dora-cols")
 RANK = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.check_comfyui_loader", description=__doc__)
-    parser.add_argument("checkout", type=Path)
-    parser.add_argument(
-        "geometry", nargs="*", default=["tiny", "tiny-medium"], help=f"of {', '.join(GEOMETRIES)}"
-    )
-    arguments = parser.parse_args()
+    arguments = options("check_comfyui_loader", __doc__).parse_args()
     comfy = import_comfy(arguments.checkout)
     torch.set_num_threads(1)
     for name in arguments.geometry:
-        GEOMETRIES[name] = light(name)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            write_checkpoint(folder / name, GEOMETRIES[name], dtype=default_dtype(name))
+        with light_checkpoint(name) as folder:
             base = load_base(str(folder / name))
             base.release_encoders()
             for kind in KINDS:

@@ -12,11 +12,9 @@ are relative to what the adapter changes. Autoencoder and text encoder, which no
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +26,7 @@ from finetune.adapter.blend import AdapterUse, Blend
 from finetune.adapter.formats import read_adapter, write_adapter
 from finetune.base_model import BaseModel, load_base
 from tests.tools import parity_ours, stability_outputs
-from tests.tools.adapters import adaptable, light, realistic_adapter
-from tests.tools.random_checkpoint import default_dtype, write_checkpoint
-from tests.tools.stability_geometry import GEOMETRIES
+from tests.tools.adapters import adaptable, light_checkpoint, options, realistic_adapter
 
 OUT_KINDS = ("lora", "dora", "dora-cols", "bora")
 IN_TYPES = ("lora", "dora-rows", "dora-cols", "bora", "lora-xs", "dora-rows-xs", "dora-cols-xs", "bora-xs")
@@ -39,21 +35,14 @@ RANK = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.check_stability_loader", description=__doc__)
-    parser.add_argument("checkout", type=Path)
-    parser.add_argument(
-        "geometry", nargs="*", default=["tiny", "tiny-medium"], help=f"of {', '.join(GEOMETRIES)}"
-    )
+    parser = options("check_stability_loader", __doc__)
     parser.add_argument("--kinds", nargs="*", default=OUT_KINDS)
     parser.add_argument("--types", nargs="*", default=IN_TYPES)
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.checkout))
     torch.set_num_threads(1)
     for name in arguments.geometry:
-        GEOMETRIES[name] = light(name)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            write_checkpoint(folder / name, GEOMETRIES[name], dtype=default_dtype(name))
+        with light_checkpoint(name) as folder:
             check_out(name, folder, arguments.kinds)
             if arguments.types:
                 check_in(name, folder, arguments.types)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,11 +51,6 @@ def encode(adapter: LowRankAdapter, dtype: torch.dtype) -> Encoded:
             for module, low in own.items():
                 tensors |= {f"{part}.{name}": tensor for name, tensor in to_peft(module, low, dtype).items()}
     return Encoded(tensors, {_METADATA: json.dumps(configs, sort_keys=True)})
-
-
-def folder_file(path: Path) -> Path | None:
-    """The file of this format in a folder, if there is one."""
-    return path / FILE if (path / FILE).is_file() else None
 
 
 def _configs(stored: Stored) -> dict[str, dict[str, Any]]:

@@ -9,29 +9,23 @@ from finetune.base_model.starter.stereo import cut_crops
 
 SOFTER_DB = 12.0  # how much softer than rendered sound may be
 SECOND_SOFTER_DB = 20.0  # the same of the crop that is laid over it
-SECOND, EQUALISED = (
-    0.5,
-    0.5,
-)  # shares of crops with a second one over them, and of those that pass the equaliser
-KNOTS, MOST_DB = (
-    7,
-    9.0,
-)  # the equaliser: levels at so many places even in octaves from 20 Hz, straight lines between
-LOWEST_HZ = 20.0
+SECOND, EQUALISED = 0.5, 0.5  # shares of crops with a second one over them, and that pass the equaliser
+KNOTS, LOWEST_HZ = 7, 20.0  # the equaliser: levels at so many places, even in octaves, and lines between
+MOST_DB = 9.0
 
 
 def cut_mixes(sound: np.ndarray, count: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """(count, 2, length) float32 mixes of (2, samples) int16 `sound` at 44.1 kHz, none louder than full scale."""
     crops = cut_crops(sound, 2 * count, length, rng)
     over = rng.random(count) < SECOND
-    first, second = (_gains(count, softer, rng) for softer in (SOFTER_DB, SECOND_SOFTER_DB))
+    first, second = (draw_gains(count, softer, rng) for softer in (SOFTER_DB, SECOND_SOFTER_DB))
     mixes = crops[:count] * first + crops[count:] * second * over[:, None, None]
     mixes = _equalise(mixes, rng)
     return mixes / np.maximum(np.abs(mixes).max((1, 2), keepdims=True), 1).astype(np.float32)
 
 
-def _gains(count: int, softer_db: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, 1, 1) factors, of either polarity."""
+def draw_gains(count: int, softer_db: float, rng: np.random.Generator) -> np.ndarray:
+    """(count, 1, 1) factors that make sound up to `softer_db` softer, of either polarity."""
     gains = rng.choice([-1, 1], count) * 10 ** (-rng.uniform(0, softer_db, count) / 20)
     return gains[:, None, None].astype(np.float32)
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from finetune.base_model.starter.geometry import AUTOENCODER, SAMPLES_PER_LATENT
 from finetune.base_model.starter.grooves import kit_clips
-from finetune.base_model.starter.mixes import SOFTER_DB, cut_mixes
+from finetune.base_model.starter.mixes import SOFTER_DB, cut_mixes, draw_gains
 from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, read_options, training_device
 from finetune.base_model.starter.stereo import cut_crops
 from finetune.base_model.starter.transform import start_as_transform
@@ -33,10 +33,7 @@ RESOLUTIONS = ((256, 64, 20), (1024, 256, 40), (2048, 512, 80))  # window and ho
 FLOOR = 1e-4  # spectral level below which nothing is heard, full scale being 1
 SEED = 0
 WARMUP = 100
-CHANGE, DECODER_CHANGE = (
-    1.5,
-    6.0,
-)  # what rises and falls weigh, while all is trained and in the decoder's own training
+CHANGE, DECODER_CHANGE = 1.5, 6.0  # weight of rises and falls: training all, and the decoder alone
 STEADY = 3.0  # how much larger than the others a channel of latents becomes that never changes
 NOISE = 0.1  # most that is added to latents, of their deviation
 
@@ -61,8 +58,7 @@ def _render_kit(number: int) -> np.ndarray:
 def draw_crops(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
     """Random (batch, 2, samples) crops, up to 12 dB softer, of either polarity, at any place in the stereo."""
     crops = cut_crops(sound, batch, CROP_LATENTS * SAMPLES_PER_LATENT, rng)
-    gains = rng.choice([-1, 1], batch) * 10 ** (-rng.uniform(0, SOFTER_DB, batch) / 20)
-    return torch.from_numpy(crops * gains[:, None, None].astype(np.float32))
+    return torch.from_numpy(crops * draw_gains(batch, SOFTER_DB, rng))
 
 
 def draw_mixes(sound: np.ndarray, batch: int, rng: np.random.Generator) -> torch.Tensor:
