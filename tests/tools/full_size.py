@@ -17,17 +17,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.tools.memory import Peak, resident
 
 JOBS = ("load", "train", "export", "encode")
 FORMATS = ("stable-audio-3", "comfyui", "peft", "diffusers", "merged")
 ENCODED_SECONDS = (30, 60, 120, 300)
 WOODSHED = (sys.executable, "-m", "finetune")
-LOOK_EVERY = 0.01  # seconds
 
 
 def main() -> None:
@@ -85,12 +84,17 @@ def train(folder: Path, place: Path, dtype: str, frames: int) -> Path:
     words = [f"{key}={value}" for key, value in settings.items()]
     figures = watched([*WOODSHED, "train", str(recipe), *words])
     step = json.loads((place / "runs/step/log.jsonl").read_text().splitlines()[-1])
-    say(f"train one step, {dtype}", {**figures, "step_seconds": 1 / step["steps_per_second"], "loss": step["loss"]})
+    say(
+        f"train one step, {dtype}",
+        {**figures, "step_seconds": 1 / step["steps_per_second"], "loss": step["loss"]},
+    )
     return place / "runs" / "step"
 
 
 def exported(run: Path, form: str) -> Path:
-    return run.parent / (f"{form}.safetensors" if form in ("stable-audio-3", "comfyui", "diffusers") else form)
+    return run.parent / (
+        f"{form}.safetensors" if form in ("stable-audio-3", "comfyui", "diffusers") else form
+    )
 
 
 def _load(folder: str, dtype: str) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def _load(folder: str, dtype: str) -> dict[str, Any]:
     from finetune.base_model import load_base
 
     import_all()
-    before = _resident("RssAnon")
+    before = resident("RssAnon")
     with Peak() as peak:
         base = load_base(folder, getattr(torch, dtype))
     parts = (base.transformer, base.duration_embedder, base.autoencoder, base.text_encoder)
@@ -131,47 +135,13 @@ def _encode(folder: str) -> dict[str, Any]:
     lengths = []
     for seconds in ENCODED_SECONDS:
         audio = torch.rand(1, 2, 44100 * seconds) - 0.5
-        before = _resident("RssAnon")
+        before = resident("RssAnon")
         with Peak() as peak:
             base.encode_audio(audio)
-        lengths.append({"audio_seconds": seconds, "seconds": peak.seconds, "added_gb": (peak.own - before) / 1e9})
+        lengths.append(
+            {"audio_seconds": seconds, "seconds": peak.seconds, "added_gb": (peak.own - before) / 1e9}
+        )
     return {"lengths": lengths}
-
-
-class Peak:
-    """Within it: seconds, and the largest memory of this process, `own` and `all`, in bytes."""
-
-    def __init__(self, process: str = "self") -> None:
-        self.process = process
-
-    def __enter__(self) -> Peak:
-        self.own = self.all = 0
-        self.over = threading.Event()
-        self.began = time.monotonic()
-        self.thread = threading.Thread(target=self._look, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.monotonic() - self.began
-        self.over.set()
-        self.thread.join()
-
-    def _look(self) -> None:
-        while True:
-            try:
-                self.own = max(self.own, _resident("RssAnon", self.process))
-                self.all = max(self.all, _resident("VmRSS", self.process))
-            except (OSError, StopIteration):
-                return
-            if self.over.wait(LOOK_EVERY):
-                return
-
-
-def _resident(kind: str, process: str = "self") -> int:
-    """Bytes of memory in RAM of one kind, as Linux counts it."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) * 1024
 
 
 def watched(command: Sequence[str]) -> dict[str, Any]:
