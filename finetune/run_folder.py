@@ -19,15 +19,16 @@ from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml, values
 CACHE = ".cache"  # beside the runs, shared by them
 # Keys that say what is saved, shown or where it lies; every other one changes what is learned.
 FREE_KEYS = {
-    "data.dataset",  # the folder may move; its content is compared
+    "base.model",  # the folder may move; its weights are compared
+    "data.dataset",  # likewise, and its clips are compared
     "training.steps",  # compared by itself
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.device",
+    "training.loader_workers",
     "training.gradient_checkpointing",
     "validation.every",
-    "validation.clips",
-    "validation.draws",
+    "validation.patience",
     "samples.every",
     "samples.prompts",
     "samples.seconds",

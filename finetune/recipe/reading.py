@@ -22,6 +22,7 @@ VALUES: dict[Any, str] = {
     bool: "true or false",
     str: "text",
     float | None: "a number or null",
+    int | None: "a whole number or null",
     str | None: "text or null",
     list[float]: "a list of numbers, as [0.9, 0.95]",
     list[str]: "a list of texts, as ['a', 'b']",

@@ -75,6 +75,7 @@ class TrainingGroup:
     optimal_transport: bool = option(True, "pair noise and clips within a batch by distance")
     length_shift: bool = option(True, "shift noise levels by the clip's length, as the base was trained")
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto is the GPU where there is one")
+    loader_workers: int = option(2, "threads that prepare the next batches; 0: none", low=0, high=64)
 
 
 @dataclass
@@ -94,6 +95,9 @@ class ValidationGroup:
     every: int = option(100, "steps between held-out losses; first and last step always have one", low=1)
     clips: int = option(64, "held-out clips that are looked at, at most", low=1)
     draws: int = option(1, "draws of noise for each clip and noise level", low=1)
+    patience: int | None = option(
+        None, "stop after so many held-out losses without a new best; null: never", low=1
+    )
 
 
 @dataclass
