@@ -89,7 +89,7 @@ def sample(
     `conditions` are of `make_conditions`. `at(t)` is called before the base is asked at the time t, for adapters that
     act in a part of the way.
     """
-    dtype = base.transformer.proj_in.weight.dtype
+    dtype = base.dtype
     guided, calls = request.guidance != 1, 0
 
     def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

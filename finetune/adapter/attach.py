@@ -16,7 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from finetune.adapter.dora import make_lean
+from finetune.adapter.lean import make_lean
 from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
@@ -103,10 +103,10 @@ class Adapter:
                 norms = torch.linalg.vector_norm(layer.get_base_layer().weight.float(), dim=1)
                 magnitude.copy_(torch.lerp(norms.to(magnitude), magnitude, strength))
 
-    def make_dora_lean(self) -> None:
-        """Have linear DoRA layers computed without their full weight, magnitudes starting as the base's, in float32."""
+    def make_lean(self) -> None:
+        """Have linear layers computed without copies and full weights; magnitudes start as the base's, in float32."""
         for layer in self._layers():
-            if NAME in layer.lora_magnitude_vector and isinstance(layer.get_base_layer(), nn.Linear):
+            if isinstance(layer.get_base_layer(), nn.Linear):
                 make_lean(layer, NAME)
 
     def _layers(self) -> list[Any]:
@@ -148,7 +148,7 @@ def inject(base: BaseModel, configs: dict[str, LoraConfig], seed: int = 0) -> Ad
     for parameter in adapter.parameters():
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
-    adapter.make_dora_lean()
+    adapter.make_lean()
     return adapter
 
 

@@ -18,7 +18,7 @@ def probe(base: BaseModel) -> torch.Tensor:
     noisy = torch.randn(len(TIMES), base.latent_channels, FRAMES, generator=draw)
     width = base.transformer.config.cond_token_dim
     prompts = [PromptEmbedding(torch.randn(n, width, generator=draw).to(base.device)) for n in TOKENS]
-    dtype = base.transformer.proj_in.weight.dtype
+    dtype = base.dtype
     predicted = base.velocity(
         noisy.to(base.device, dtype),
         torch.tensor(TIMES, device=base.device),

@@ -29,7 +29,7 @@ def in_chunks(
 ) -> torch.Tensor:
     """`convert` over overlapping chunks of `x`, joined without the edges that face a neighbour.
 
-    `x`: (batch, channels, frames · in_step); returns (batch, channels', frames · out_step).
+    `x`: (batch, channels, up to frames · in_step); returns (batch, channels', frames · out_step).
     """
     starts = chunk_starts(frames)
     edge = OVERLAP_LATENTS // 2

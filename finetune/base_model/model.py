@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from finetune.base_model.chunks import in_chunks
-from finetune.base_model.stability.shift import SamplingShift
+from finetune.base_model.stability.shift import SAMPLING_SHIFT, TRAINING_SHIFT, TimeShift
 from finetune.errors import WoodshedError
 
 
@@ -43,9 +43,9 @@ class BaseModel:
     """Text encoder, duration embedder, autoencoder and DiT of one base, with diffusers' faults mended.
 
     `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
-    `name` is what the recipe called it. `sampling_shift` says how the times of sampling are spaced, `licence` is the
-    licence file beside the weights. After `release_encoders` autoencoder, text encoder and tokenizer are None and only
-    the parts that a training step needs remain.
+    `name` is what the recipe called it. `sampling_shift` and `training_shift` say how times are moved, `licence` is the
+    licence file beside the weights, `repeats_padding` is `compute_padding_once`. After `release_encoders` autoencoder,
+    text encoder and tokenizer are None and only the parts that a training step needs remain.
     """
 
     name: str
@@ -60,12 +60,19 @@ class BaseModel:
     samples_per_latent: int
     latent_channels: int
     prompt_tokens: int
-    sampling_shift: SamplingShift = field(default_factory=SamplingShift)
+    sampling_shift: TimeShift = SAMPLING_SHIFT
+    training_shift: TimeShift = TRAINING_SHIFT
     licence: Path | None = None
+    repeats_padding: bool = False
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.proj_in.weight.device
+        return self.transformer.prompt_padding_embedding.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the transformer computes in; its weights may lie in a smaller one."""
+        return self.transformer.prompt_padding_embedding.dtype
 
     @property
     def trainable_parts(self) -> nn.ModuleDict:
@@ -94,12 +101,13 @@ class BaseModel:
             raise WoodshedError(
                 "The autoencoder of this base was released; load the base again to encode audio."
             )
-        frames = self.frames(audio.shape[-1])
-        missing = frames * self.samples_per_latent - audio.shape[-1]
-        padded = nn.functional.pad(audio.to(self.device, torch.float32), (0, missing))
-        return in_chunks(
-            lambda x: self.autoencoder.encode(x).latents, padded, frames, self.samples_per_latent, 1
-        )
+
+        def encoded(chunk: torch.Tensor) -> torch.Tensor:
+            missing = -chunk.shape[-1] % self.samples_per_latent
+            whole = nn.functional.pad(chunk.to(self.device, torch.float32), (0, missing))
+            return self.autoencoder.encode(whole).latents
+
+        return in_chunks(encoded, audio, self.frames(audio.shape[-1]), self.samples_per_latent, 1)
 
     @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
@@ -160,23 +168,30 @@ class BaseModel:
     def _context(self, conditions: Conditions, duration: torch.Tensor) -> torch.Tensor:
         """(batch, prompt_tokens + 1, width): prompt, learned padding, duration; all zero where dropped.
 
-        Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too.
+        Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too. With
+        `repeats_padding` only as much padding as the longest prompt needs, and one row.
         """
         padding = self.transformer.prompt_padding_embedding.to(duration.dtype)
+        longest = max(len(prompt.tokens) for prompt in conditions.prompts)
+        length = longest + 1 if self.repeats_padding else self.prompt_tokens
         rows = [
-            torch.cat([p.tokens.to(padding), self._padding_tokens(p, padding)]) for p in conditions.prompts
+            torch.cat([p.tokens.to(padding), padding.expand(length - len(p.tokens), -1)])
+            for p in conditions.prompts
         ]
         context = torch.cat([torch.stack(rows), duration.unsqueeze(1)], dim=1)
         if conditions.dropped is None:
             return context
         return torch.where(conditions.dropped.to(self.device)[:, None, None], 0.0, context)
 
-    def _padding_tokens(self, prompt: PromptEmbedding, padding: torch.Tensor) -> torch.Tensor:
-        return padding.expand(self.prompt_tokens - len(prompt.tokens), -1)
-
     def _local_condition(self, noisy: torch.Tensor, conditions: Conditions) -> torch.Tensor:
-        """(batch, 1 + channels, frames): mask and masked latents; zeros, never nothing, since it has biases."""
-        if conditions.kept_mask is None or conditions.kept_latents is None:
-            batch, channels, frames = noisy.shape
+        """(batch, 1 + channels, frames): mask and masked latents; zeros, never nothing, since it has biases.
+
+        With `repeats_padding` zeros are those of one frame, which is added to all.
+        """
+        mask, kept = conditions.kept_mask, conditions.kept_latents
+        batch, channels, frames = noisy.shape
+        if self.repeats_padding and (mask is None or not mask.any()):
+            return noisy.new_zeros(batch, 1 + channels, 1)
+        if mask is None or kept is None:
             return noisy.new_zeros(batch, 1 + channels, frames)
-        return torch.cat([conditions.kept_mask, conditions.kept_latents], dim=1).to(noisy)
+        return torch.cat([mask, kept], dim=1).to(noisy)

@@ -8,7 +8,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from finetune.adapter.attach import NAME
-from finetune.adapter.dora import make_lean, row_norms
+from finetune.adapter.lean import make_lean, row_norms
 from finetune.adapter.low_rank import LowRank
 
 
@@ -96,5 +96,5 @@ def test_the_norm_takes_nothing_as_large_as_the_weight() -> None:
             return made
 
     with Watch():
-        row_norms(base, squared, down, up, 1.0)
+        row_norms(base, squared, down, up, 1.0, torch.float32)
     assert max(sizes) < base.weight.numel() / 50

@@ -1,0 +1,75 @@
+"""How much memory there is, how much is used, and how much a forward pass keeps for the backward pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+
+
+def available(device: torch.device) -> int:
+    """Bytes that this process may still take: of the GPU, or of main memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(psutil.virtual_memory().available)
+
+
+class Kept:
+    """Bytes of distinct tensors, parameters aside, that autograd has saved."""
+
+    def __init__(self) -> None:
+        self.storages: dict[int, int] = {}
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.storages.values())
+
+
+@contextlib.contextmanager
+def counting_kept() -> Iterator[Kept]:
+    """Count what forward passes within keep for their backward passes."""
+    kept = Kept()
+    held: list[torch.Tensor] = []  # so that no address is given twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter) and not _is_parameter_view(tensor):
+            storage = tensor.untyped_storage()
+            kept.storages[storage.data_ptr()] = storage.nbytes()
+            held.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield kept
+
+
+def _is_parameter_view(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor._base, torch.nn.Parameter)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory used since `reset_peak`: PyTorch's on the GPU, or all of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # Linux; elsewhere the peak stays that since the process began
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(name: str) -> int:
+    """Bytes of an entry of /proc/self/status; where there is none, the largest memory that the system remembers."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        found = psutil.Process().memory_info()
+        return int(getattr(found, "peak_wset", found.rss))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
