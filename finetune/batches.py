@@ -85,7 +85,7 @@ class Batches:
         t = objective.draw_timesteps(batch, generator)
         if training.length_shift:
             told = torch.tensor([self.base.seconds_to_frames(s) for s in seconds.tolist()])
-            t = objective.shift_by_length(t, told)
+            t = self.base.training_shift.shifted(t, told)
         noise = torch.randn(latents.shape, generator=generator)
         if training.optimal_transport:
             noise = objective.pair_noise(latents, noise)

@@ -13,8 +13,6 @@ import torch
 from torch.special import ndtr, ndtri
 
 LEFT_CUT = 0.075
-SHORTEST_SHIFT, LONGEST_SHIFT = 0.5, 1.15
-SHORTEST_FRAMES, LONGEST_FRAMES = 256, 4096
 MOST_SEGMENTS = 10
 SINKHORN_ITERATIONS = 20
 
@@ -28,16 +26,6 @@ def draw_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
     lowest = ndtr(torch.logit(torch.tensor(LEFT_CUT, dtype=torch.float64)))
     cut = torch.sigmoid(ndtri(lowest + (1 - lowest) * uniform))
     return (1 - (cut - LEFT_CUT) / (1 - LEFT_CUT)).clamp(0, 1).float()
-
-
-def shift_by_length(t: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-    """More noise for longer pieces: odds t / (1 - t) times e^(0.5 … 1.15) for 256 … 4096 `frames` (batch,).
-
-    In the order of Stability's operations: the base hears one bit of t as a turn of its highest frequency.
-    """
-    over = frames.to(t).clamp(SHORTEST_FRAMES, LONGEST_FRAMES) - SHORTEST_FRAMES
-    mu = -(SHORTEST_SHIFT + (LONGEST_SHIFT - SHORTEST_SHIFT) * over / (LONGEST_FRAMES - SHORTEST_FRAMES))
-    return 1 - torch.exp(mu) / (torch.exp(mu) + (1 / (1 - t) - 1))
 
 
 def add_noise(latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

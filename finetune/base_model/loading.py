@@ -83,6 +83,7 @@ def _load_stability(root: Path, name: str, dtype: torch.dtype, device: torch.dev
         latent_channels=geometry.transformer["io_channels"],
         prompt_tokens=geometry.prompt_tokens,
         sampling_shift=geometry.sampling_shift,
+        training_shift=geometry.training_shift,
         licence=licence_of(root),
     )
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
+from finetune.base_model.stability.shift import TRAINING_SHIFT
 from finetune.objective import (
     add_noise,
     draw_dropped,
@@ -20,7 +21,6 @@ from finetune.objective import (
     draw_timesteps,
     masked_loss,
     pair_noise,
-    shift_by_length,
 )
 
 
@@ -45,12 +45,12 @@ def test_the_shift_is_the_documented_formula() -> None:
     for frames in (10, 256, 1000, 4096, 9000):
         mu = -(0.5 + 0.65 * (min(max(frames, 256), 4096) - 256) / (4096 - 256))
         expected = 1 - math.e**mu / (math.e**mu + (1 / (1 - t) - 1))
-        torch.testing.assert_close(shift_by_length(t, torch.full((50,), frames)), expected)
+        torch.testing.assert_close(TRAINING_SHIFT.shifted(t, torch.full((50,), frames)), expected)
 
 
 def test_the_shift_keeps_both_ends_and_adds_noise_between() -> None:
     t = torch.tensor([0.0, 0.5, 1.0])
-    short, long = (shift_by_length(t, torch.full((3,), frames)) for frames in (256, 4096))
+    short, long = (TRAINING_SHIFT.shifted(t, torch.full((3,), frames)) for frames in (256, 4096))
     assert short[0] == long[0] == 0 and short[2] == long[2] == 1
     assert 0.5 < short[1] < long[1]
     assert long[1] == pytest.approx(math.exp(1.15) / (1 + math.exp(1.15)))

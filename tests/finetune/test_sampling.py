@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.base_model.stability.shift import SamplingShift
+from finetune.base_model.stability.shift import SAMPLING_SHIFT
 from finetune.sampling import SAMPLERS, Sampler, dpm_plus_plus, euler, guide, ping_pong, schedule
 
 SHAPE = (2, 3, 4)
 
 
 def times(steps: int, noise: float = 1.0) -> torch.Tensor:
-    return schedule(steps, lambda t: SamplingShift().shifted(t, 44), noise)
+    return schedule(steps, lambda t: SAMPLING_SHIFT.shifted(t, 44), noise)
 
 
 def test_times_are_even_in_log_snr_between_their_ends() -> None:

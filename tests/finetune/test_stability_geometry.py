@@ -10,7 +10,7 @@ import torch
 
 from finetune.base_model.stability.geometry import geometry_of
 from finetune.base_model.stability.same_geometry import Chunks
-from finetune.base_model.stability.shift import SamplingShift, sampling_shift
+from finetune.base_model.stability.shift import TRAINING_SHIFT, TimeShift, sampling_shift, training_shift
 from finetune.errors import WoodshedError
 from tests.tools.stability_geometry import GEOMETRIES, model_config
 
@@ -175,4 +175,25 @@ def test_unknown_shifts_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_a_shift_is_complete() -> None:
-    assert SamplingShift() == sampling_shift({"type": "logsnr", "rate": 0.0})
+    assert sampling_shift(None) == sampling_shift({"type": "logsnr", "rate": 0.0})
+
+
+def test_a_base_says_how_its_training_times_are_moved() -> None:
+    """The published bases by length; a configuration without it leaves them where they were drawn."""
+    published, other, none = config("small"), config("small"), config("small")
+    diffusion = other["model"]["diffusion"]
+    diffusion["distribution_shift_options"] |= {"max_shift": 2.0}
+    del none["model"]["diffusion"]["distribution_shift_options"]
+    assert geometry_of(published).training_shift == TRAINING_SHIFT == training_shift({"type": "full"})
+    assert geometry_of(other).training_shift.numbers["max_shift"] == 2.0
+    assert geometry_of(none).training_shift == TimeShift("none", {})
+
+
+@pytest.mark.parametrize("kind", ["full", "flux", "logsnr", "none"])
+def test_clips_of_one_batch_are_moved_each_by_its_length(kind: str) -> None:
+    numbers = {"alpha_min": 1.5, "alpha_max": 6.0} if kind == "flux" else {}
+    shift = training_shift({"type": kind, **numbers})
+    t, frames = torch.tensor([0.2, 0.7, 0.7, 0.9]), torch.tensor([10, 300, 2500, 9000])
+    alone = [shift.shifted(time, int(length)) for time, length in zip(t, frames, strict=True)]
+    torch.testing.assert_close(shift.shifted(t, frames), torch.stack(alone))
+    assert kind == "none" or shift.shifted(t, frames)[1] < shift.shifted(t, frames)[2]

@@ -14,7 +14,7 @@ from finetune.base_model.stability.keys import module_of, rows_from_stability, r
 from finetune.batches import Batch
 from finetune.generate import Request, make_conditions, sample
 from finetune.given import GivenLatents
-from finetune.objective import pair_noise, shift_by_length
+from finetune.objective import pair_noise
 from finetune.sampling import guide, schedule
 from finetune.trainer import batch_loss
 from tests.tools import parity_cases as cases
@@ -141,7 +141,7 @@ def batch(name: str, base: BaseModel) -> Batch:
         kept_latents=step.latents * step.kept_mask,
     )
     noise = pair_noise(step.latents, step.noise)
-    return Batch(step.latents, noise, shift_by_length(step.t, frames), conditions)
+    return Batch(step.latents, noise, base.training_shift.shifted(step.t, frames), conditions)
 
 
 ADAPTED_BY_MODULE = {module_of(theirs): theirs for theirs in ADAPTED}

@@ -14,7 +14,7 @@ from typing import Any
 
 from finetune.base_model.stability.same_geometry import Chunks, same_geometry
 from finetune.base_model.stability.section import Section
-from finetune.base_model.stability.shift import SamplingShift, sampling_shift
+from finetune.base_model.stability.shift import TimeShift, sampling_shift, training_shift
 from finetune.errors import WoodshedError
 
 OBJECTIVES = ("rectified_flow", "rf_denoiser")  # a base, and a post-trained model
@@ -29,7 +29,8 @@ class Geometry:
     """
 
     objective: str
-    sampling_shift: SamplingShift
+    sampling_shift: TimeShift
+    training_shift: TimeShift
     sample_rate: int
     prompt_tokens: int
     text_folder: str
@@ -65,7 +66,8 @@ def geometry_of(config: Any) -> Geometry:
     diffusion = model.section("diffusion")
     objective = diffusion.fixed("diffusion_objective", "v", *OBJECTIVES)
     _check_routes(diffusion)
-    shift = sampling_shift(diffusion.get("sampling_distribution_shift_options"))
+    sampling = sampling_shift(diffusion.get("sampling_distribution_shift_options"))
+    training = training_shift(diffusion.get("distribution_shift_options"))
     dit = diffusion.section("config")
     transformer, epsilons = _transformer(dit)
     conditioning = model.section("conditioning")
@@ -78,7 +80,8 @@ def geometry_of(config: Any) -> Geometry:
         )
     return Geometry(
         objective=objective,
-        sampling_shift=shift,
+        sampling_shift=sampling,
+        training_shift=training,
         sample_rate=autoencoder["sampling_rate"],
         prompt_tokens=prompt.count("max_length", 128),
         text_folder=_plain_name(prompt, "subfolder", r"[\w-][\w.-]*", "t5gemma-b-b-ul2"),

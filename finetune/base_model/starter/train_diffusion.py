@@ -41,7 +41,6 @@ from finetune.objective import (
     draw_kept_mask,
     draw_timesteps,
     masked_loss,
-    shift_by_length,
 )  # fmt: skip
 
 WARMUP = 200
@@ -119,7 +118,7 @@ def flow_loss(
     prompts = embed(base, [draw_caption(f, rng) for f in fields])
     exact = rng.random(batch) < 0.5  # the other half as the real bases were told: whole seconds, rounded up
     told = [f["seconds"] if e else math.ceil(f["seconds"]) for f, e in zip(fields, exact, strict=True)]
-    t = shift_by_length(draw_timesteps(batch, generator), torch.full((batch,), length))
+    t = base.training_shift.shifted(draw_timesteps(batch, generator), torch.full((batch,), length))
     t = least_noise + (1 - least_noise) * t
     noise = torch.randn(clean.shape, generator=generator)
     kept = draw_kept_mask(batch, length, MASK_SHARES, generator)
