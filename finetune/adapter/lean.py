@@ -59,7 +59,7 @@ def row_norms(
     scale: float,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """(out,) norms of the rows of W + scale·up·down; W is the weight of the linear layer `base`, which is given `dtype`.
+    """(out,) norms of the rows of W + scale·up·down; W is the weight of the linear layer `base`, which takes `dtype`.
 
     `squared_rows` (out,) are those of W alone, squared; `down` (rank, in), `up` (out, rank).
     """

@@ -28,7 +28,7 @@ def random_base(size: str, precision: Precision, device: torch.device) -> BaseMo
     with torch.device("meta"):
         transformer: Any = StableAudio3DiTModel(**geometry)
     stored, compute = types_of(precision, device)
-    transformer = transformer.to(stored).to_empty(device=device)
+    torch.nn.Module.to(transformer, stored).to_empty(device=device)
     _draw(transformer)
     head = geometry["embed_dim"] // geometry["num_heads"]
     transformer.rotary_pos_emb.inv_freq = rotary_frequencies(max(head // 2, 32)).to(device)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,18 +16,114 @@ from finetune.bench.figures import Grid, Part, PartName
 from finetune.command_line import AsJson, words
 from finetune.errors import WoodshedError
 
-app = typer.Typer(
-    help="Measure Woodshed on this machine: every figure with its target.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+if TYPE_CHECKING:
+    from finetune.base_model.storage import Precision
+    from finetune.bench.training import Measured, Wanted
+
+app = typer.Typer(rich_markup_mode="rich")
 
 PARTS = tuple(PartName)
 
 
-@app.callback()
-def bench() -> None:
-    """Measure Woodshed on this machine: every figure with its target."""
+class Size(StrEnum):
+    SMALL = "small"
+    MEDIUM = "medium"
+
+
+class Kind(StrEnum):
+    LORA = "lora"
+    DORA = "dora"
+
+
+class BaseDtype(StrEnum):
+    FP32 = "fp32"
+    BF16 = "bf16"
+    INT8 = "int8"
+    NF4 = "nf4"
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    size: Annotated[Size, typer.Option(help="Size of the base; its weights are random.")] = Size.SMALL,
+    frames: Annotated[int, typer.Option(min=2, help="Latents of a clip; 216 are 20 s.")] = 216,
+    adapter: Annotated[Kind, typer.Option(help="Kind of the adapter, on every layer.")] = Kind.LORA,
+    base_dtype: Annotated[
+        BaseDtype | None, typer.Option(help="How the base lies in memory. Unsaid: bf16 on a GPU, else fp32.")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips in a step.")] = 1,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Compute activations again in the backward pass.")
+    ] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the blocks with torch.compile.")
+    ] = False,
+    optimizer: Annotated[str, typer.Option(help="As optimizer.name in a recipe.")] = "adamw8bit",
+    steps: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 5,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda. Unsaid: the GPU where there is one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a training step costs on this machine, on random weights of a real base's size.
+
+    The roofline is how long the step's products would take at the speed of one large product here, or the reading
+    of its weights at the speed of one large copy. `woodshed bench starter` measures the embedded base.
+
+    Example: woodshed bench --size medium --frames 512 --adapter dora --base-dtype nf4 --checkpointing
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import torch
+
+    from finetune.bench.training import Wanted, measure
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = base_dtype or (BaseDtype.BF16 if place.type == "cuda" else BaseDtype.FP32)
+    wanted = Wanted(
+        size.value,
+        frames,
+        adapter.value,
+        PRECISIONS[dtype],
+        rank,
+        batch_size,
+        checkpointing,
+        optimizer,
+        steps,
+        compile,
+    )
+    measured = measure(wanted, place)
+    if as_json:
+        print(json.dumps({"ok": True, "wanted": asdict(wanted), **asdict(measured)}))
+        return
+    words.print(step_table(wanted, measured))
+
+
+PRECISIONS: dict[BaseDtype, Precision] = {
+    BaseDtype.FP32: "float32",
+    BaseDtype.BF16: "bfloat16",
+    BaseDtype.INT8: "int8",
+    BaseDtype.NF4: "nf4",
+}
+
+
+def step_table(wanted: Wanted, measured: Measured) -> Table:
+    shown = Table("A training step", "", title=f"{wanted.size}, {wanted.adapter} of rank {wanted.rank}")
+    giga = 1e9
+    for name, value in {
+        "base": f"{wanted.size} in {wanted.precision}, {wanted.frames} latents, batch {wanted.batch_size}",
+        "device": f"{measured.device}, {measured.threads} threads",
+        "step": f"{measured.step_seconds:.3f} s, {measured.steps_per_second:.2f} steps/s",
+        "audio": f"{measured.audio_seconds_per_second:.1f} seconds of audio a second",
+        "peak memory": f"{measured.peak_memory_bytes / giga:.2f} GB",
+        "arithmetic": f"{measured.achieved_flops_per_second / giga:.0f} GFLOP/s "
+        f"of {measured.product_flops_per_second / giga:.0f} in a large product",
+        "roofline": f"{measured.roofline_seconds:.3f} s: {100 * measured.roofline_share:.0f} % of the step",
+        "adapter": f"{measured.adapter_parameters / 1e6:.2f} M weights",
+    }.items():
+        shown.add_row(name, value)
+    return shown
 
 
 @app.command()

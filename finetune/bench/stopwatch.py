@@ -56,9 +56,9 @@ def _time_training_step() -> float:
     from finetune.adapter import AdapterSettings, attach
     from finetune.base_model import Conditions, load_base
     from finetune.batches import Batch
+    from finetune.loss import batch_loss
     from finetune.optimizer import make_optimizer
     from finetune.recipe import OptimizerGroup
-    from finetune.trainer import batch_loss
 
     base = load_base("starter")
     adapter = attach(base, AdapterSettings(rank=16, alpha=16.0, targets="all"))

@@ -17,11 +17,11 @@ from finetune.base_model.random_base import random_base
 from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision
 from finetune.example import example_batch
+from finetune.loss import batch_loss
 from finetune.memory import peak_bytes, reset_peak
 from finetune.optimizer import make_optimizer
 from finetune.progress import progress_bar
 from finetune.recipe import OptimizerGroup
-from finetune.trainer import batch_loss
 
 WARM_UP = 2
 PRODUCT = {"cuda": 8192, "cpu": 2048}  # rows and columns of the product that finds the machine's own speed

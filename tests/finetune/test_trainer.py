@@ -17,10 +17,11 @@ from finetune import trainer
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
 from finetune.generate import Request
+from finetune.loss import batch_loss
 from finetune.preparation import prepare
 from finetune.recipe import Recipe, load_recipe
 from finetune.tracking import read_log
-from finetune.trainer import batch_loss, train
+from finetune.trainer import train
 
 
 def test_what_a_run_leaves(recipe: Recipe) -> None:

@@ -14,9 +14,9 @@ from finetune.base_model.stability.keys import module_of, rows_from_stability, r
 from finetune.batches import Batch
 from finetune.generate import Request, make_conditions, sample
 from finetune.given import GivenLatents
+from finetune.loss import batch_loss
 from finetune.objective import pair_noise
 from finetune.sampling import guide, schedule
-from finetune.trainer import batch_loss
 from tests.tools import parity_cases as cases
 from tests.tools.parity_cases import ADAPTED, ALPHA, RANK
 from tests.tools.stability_geometry import GEOMETRIES
