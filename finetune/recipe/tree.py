@@ -116,6 +116,10 @@ class TrackingGroup:
         "off", "Weights & Biases: off, kept on this disk, or sent"
     )
     project: str = option("woodshed", "Weights & Biases project")
+    entity: str | None = option(None, "whose project it is, you or a team; null is your account's default")
+    upload_audio: bool = option(False, "send samples and their spectrograms; recordings are never sent")
+    upload_adapter: bool = option(False, "send the adapter's weights; without it only its card and hashes")
+    upload_checkpoints: bool = option(False, "send checkpoints, so that the run can go on on another machine")
 
 
 @dataclass
