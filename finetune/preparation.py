@@ -70,7 +70,7 @@ def prepare(run: Path, recipe: Recipe) -> Training:
     if recipe.training.gradient_checkpointing:
         base.transformer.enable_gradient_checkpointing()
     adapter.train(True)
-    optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.parameters()))
+    optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.named_parameters()))
     facts = {
         "recipe_sha256": recipe_hash(recipe),
         "base_fingerprint": base.fingerprint,

@@ -18,7 +18,7 @@ from finetune.batches import Batch, seeded
 from finetune.errors import WoodshedError
 from finetune.interrupt import stop_requests
 from finetune.objective import add_noise, masked_loss
-from finetune.optimizer import learning_rate
+from finetune.optimizer import learning_rate, set_rate
 from finetune.preparation import Training, prepare
 from finetune.progress import progress_bar, say
 from finetune.recipe import Recipe
@@ -97,8 +97,7 @@ def _step(training: Training, step: int) -> dict[str, float]:
     """One optimizer step. Raises WoodshedError when the loss is not a number; the adapter in memory is lost then."""
     recipe, accelerator, optimizer = training.recipe, training.accelerator, training.optimizer
     rate = learning_rate(recipe.optimizer, step, recipe.training.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     torch.manual_seed(seeded(recipe.seed, "dropout", step).initial_seed())
     losses = []
     for batch in training.batches.of_step(step):

@@ -63,7 +63,9 @@ def _time_training_step() -> float:
     base = load_base("starter")
     adapter = attach(base, AdapterSettings(rank=16, alpha=16.0, targets="all"))
     adapter.train(True)
-    optimizer = make_optimizer(OptimizerGroup(name="adamw8bit", learning_rate=1e-3), adapter.parameters())
+    optimizer = make_optimizer(
+        OptimizerGroup(name="adamw8bit", learning_rate=1e-3), adapter.named_parameters()
+    )
     shape = BATCH, base.latent_channels, base.seconds_to_frames(CLIP_SECONDS)
     prompts = [base.encode_prompt("Instruments: Drum Kit. swung loop of kick and snare. BPM: 96")] * BATCH
     conditions = Conditions(prompts, torch.full((BATCH,), CLIP_SECONDS))

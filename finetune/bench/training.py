@@ -117,7 +117,7 @@ def _attached(base: BaseModel, wanted: Wanted) -> Adapter:
 
 
 def _step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], None]:
-    optimizer = make_optimizer(OptimizerGroup(name=wanted.optimizer), adapter.parameters())  # type: ignore[arg-type]
+    optimizer = make_optimizer(OptimizerGroup(name=wanted.optimizer), adapter.named_parameters())  # type: ignore[arg-type]
     batch = example_batch(base, wanted.batch_size, wanted.frames)
 
     def step() -> None:

@@ -171,5 +171,23 @@ def _out_of_range(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 f"{recipe.training.steps}."
             ),
         )
+    yield from _optimizer_problems(recipe)
     if any(not prompt.strip() for prompt in recipe.samples.prompts):
         yield "samples.prompts", "samples.prompts holds an empty prompt; write what to play, or remove it."
+
+
+def _optimizer_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    group = recipe.optimizer
+    if group.name == "prodigy" and group.learning_rate < 0.1:
+        yield (
+            "optimizer.name",
+            (
+                f"optimizer.learning_rate is {group.learning_rate:g}, and prodigy multiplies the rate that it finds by "
+                "it; set it to 1."
+            ),
+        )
+    if group.name == "prodigy" and group.lora_plus != 1:
+        yield (
+            "optimizer.lora_plus",
+            f"optimizer.lora_plus is {group.lora_plus:g}, and prodigy knows one rate for all weights; leave it out.",
+        )

@@ -80,14 +80,21 @@ class TrainingGroup:
 
 @dataclass
 class OptimizerGroup:
-    name: Literal["adamw8bit", "adamw", "lion8bit", "pagedadamw8bit"] = option(
-        "adamw8bit", "the optimizer; the 8-bit ones need a quarter of the memory"
+    name: Literal["adamw8bit", "adamw", "lion8bit", "pagedadamw8bit", "prodigy"] = option(
+        "adamw8bit", "the 8-bit ones need a quarter of the memory; prodigy finds the rate by itself"
     )
-    learning_rate: float = option(1e-4, "size of a step once warmed up", above=0, high=1)
+    learning_rate: float = option(1e-4, "size of a step once warmed up; 1 for prodigy", above=0, high=1)
+    lora_plus: float = option(1.0, "how many times as fast B learns as A; 16 is LoRA+", low=1, high=100)
     betas: list[float] = option([0.9, 0.95], "memory of the gradient and of its size")  # noqa: RUF009
     weight_decay: float = option(0.01, "pull of the adapter towards nothing", low=0, high=1)
     warmup_steps: int = option(0, "steps over which the learning rate rises from nothing", low=0)
-    schedule: Literal["constant", "cosine"] = option("constant", "cosine falls to nothing at the last step")
+    schedule: Literal["constant", "cosine", "inverse"] = option(
+        "constant", "cosine falls to nothing at the last step; inverse falls ever more slowly"
+    )
+    inverse_steps: float = option(1000.0, "inverse: rate / (1 + step / inverse_steps)^inverse_power", above=0)
+    inverse_power: float = option(
+        0.5, "inverse: 0.5 falls as one over the root of the steps", above=0, high=4
+    )
 
 
 @dataclass

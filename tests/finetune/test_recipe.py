@@ -82,6 +82,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("data: {crop_seconds: .nan}", "data.crop_seconds is nan and must be above 0"),
         ("data: {crop_seconds: 1000}", "must be at most 384"),
         ("optimizer: {warmup_steps: 5000}", "more than training.steps"),
+        ("optimizer: {name: prodigy}", "prodigy multiplies the rate that it finds by it; set it to 1"),
+        ("optimizer: {name: prodigy, learning_rate: 1, lora_plus: 16}", "prodigy knows one rate"),
         ("training: {inpainting_shares: [1, 1, 1]}", "three shares that add up to 1"),
         ("samples: {prompts: ['kick', ' ']}", "samples.prompts holds an empty prompt"),
         ("samples: {prompts: kick}", "samples.prompts is 'kick' and must be a list of texts"),
