@@ -75,17 +75,29 @@ def train(
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that stopped, such as runs/mykit.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a run that stopped, such as runs/mykit, or wandb:ENTITY/PROJECT/RUN, which is fetched."
+        ),
+    ],
     changes: Overrides = None,
+    root: Annotated[Path | None, typer.Option(help="Where a fetched run's folder is made.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run from its last checkpoint, exactly as if it had never stopped.
 
-    Keys that would change what is learned are refused; others, and more training.steps, may be given.
+    Keys that would change what is learned are refused; others, and more training.steps, may be given. For a run from
+    another machine data.dataset and base.model name where these lie here.
     """
+    folder, changes = Path(run), changes or []
+    if run.startswith("wandb:"):
+        from finetune.tracking.wandb_fetch import fetch_run
+
+        folder, changes = fetch_run(run, root, changes)
     from finetune.trainer import resume as resume_run
 
-    _report_run(resume_run(run, changes or []), as_json)
+    _report_run(resume_run(folder, changes), as_json)
 
 
 @app.command()
