@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,8 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
-def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint and, once it is on the disk, remove all but the `keep` newest."""
+def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int, spared: Container[int | None] = ()) -> Path:
+    """Write a checkpoint and, once it is on the disk, remove all but the `keep` newest and those of `spared` steps."""
     contents = {"adapter": save(checkpoint.adapter), "optimizer": save(checkpoint.optimizer)}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     state = {"step": checkpoint.step, "sha256": hashes, **checkpoint.facts}
@@ -43,15 +45,19 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
             (part / f"{name}.safetensors").write_bytes(data)
         (part / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     for old in checkpoint_folders(run)[keep:]:
-        remove_folder(old)
+        if step_of(old) not in spared:
+            remove_folder(old)
     return folder
 
 
-def latest_checkpoint(run: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; damaged ones are named and passed over. None where there is none."""
+def latest_checkpoint(run: Path, up_to: float = math.inf) -> Checkpoint | None:
+    """The newest checkpoint, of step `up_to` at most, that is whole; damaged ones are named and passed over. None where
+    there is none."""
     if (run / "checkpoints").is_dir():
         remove_leftovers(run / "checkpoints")
     for folder in checkpoint_folders(run):
+        if step_of(folder) > up_to:
+            continue
         try:
             return _read(folder)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -61,7 +67,11 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
 
 def checkpoint_folders(run: Path) -> list[Path]:
     """Newest first."""
-    return sorted((run / "checkpoints").glob("step-*"), key=lambda folder: folder.name, reverse=True)
+    return sorted((run / "checkpoints").glob("step-*"), key=step_of, reverse=True)
+
+
+def step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def _read(folder: Path) -> Checkpoint:

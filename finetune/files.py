@@ -20,9 +20,17 @@ def from_home(path: str) -> Path:
         return Path(path)
 
 
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it, each name on the disk when this returns."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync(folder.parent)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write beside `path`, to the disk, and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}{PART}{uuid.uuid4().hex[:8]}")
     try:
         with beside.open("wb") as file:
@@ -32,25 +40,25 @@ def write_file(path: Path, data: bytes) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
     """A folder to write into, which takes the name `path`, and the place of what was there, when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}{PART}{uuid.uuid4().hex[:8]}")
     beside.mkdir()
     try:
         yield beside
         for file in beside.rglob("*"):
-            _sync(file)
-        _sync(beside)
+            sync(file)
+        sync(beside)
         remove_folder(path)
         beside.rename(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -70,7 +78,7 @@ def remove_leftovers(folder: Path) -> None:
             left.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force a file or a folder to the disk (folders cannot be opened on every system)."""
     with contextlib.suppress(PermissionError):
         handle = os.open(path, os.O_RDONLY)

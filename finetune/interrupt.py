@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM as a request: finish the step, save, stop. A second Ctrl-C stops at once."""
+"""Signals as requests. Ctrl-C and SIGTERM: finish the step, save, stop; a second Ctrl-C stops at once. SIGUSR1: save
+after this step and go on."""
 
 from __future__ import annotations
 
@@ -6,30 +7,58 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 from finetune.progress import say
 
+SAVE = getattr(signal, "SIGUSR1", None)  # Windows has none
+
+
+@dataclass
+class Requests:
+    """What was asked for from outside; who does it takes it back."""
+
+    stop: bool = False
+    save: bool = False
+
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether to stop. Outside the main thread signals are left alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    requested = False
+def save_requests() -> Iterator[Requests]:
+    """Yields what is asked for; while it is open SIGUSR1 does not end the process."""
+    requests = Requests()
 
-    def request(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
+    def ask(number: int, frame: FrameType | None) -> None:
+        requests.save = True
+
+    with _handled((SAVE,) if SAVE else (), ask):
+        yield requests
+
+
+@contextlib.contextmanager
+def stop_requests(requests: Requests) -> Iterator[None]:
+    """While it is open Ctrl-C and SIGTERM are taken down in `requests`."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        requests.stop = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say("Finishing this step and saving; once more Ctrl-C stops at once.")
 
-    for number in before:
-        signal.signal(number, request)
+    with _handled((signal.SIGINT, signal.SIGTERM), ask):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(
+    numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """`handler` for these signals; outside the main thread, where Python handles none, they are left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield lambda: requested
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -11,9 +11,9 @@ from finetune.objective import add_noise, masked_loss
 
 def batch_loss(base: BaseModel, batch: Batch) -> torch.Tensor:
     """The loss of `batch`; gradients reach the adapter."""
-    device = base.device
-    noisy = add_noise(batch.latents, batch.noise, batch.t).to(device, base.dtype)
-    predicted = base.velocity(noisy, batch.t.to(device), batch.conditions)
+    latents, noise, t = (x.to(base.device, non_blocking=True) for x in (batch.latents, batch.noise, batch.t))
+    predicted = base.velocity(add_noise(latents, noise, t).to(base.dtype), t, batch.conditions)
     kept_mask = batch.conditions.kept_mask
-    target = (batch.noise - batch.latents).to(device)
-    return masked_loss(predicted, target, None if kept_mask is None else kept_mask.to(device))
+    if kept_mask is not None:
+        kept_mask = kept_mask.to(base.device, non_blocking=True)
+    return masked_loss(predicted, noise - latents, kept_mask)

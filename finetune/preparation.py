@@ -22,7 +22,7 @@ from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.progress import say
 from finetune.recipe import Recipe
-from finetune.run_folder import CACHE, dataset_hash, recipe_hash
+from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
 from finetune.samples import sample_requests
 
 SILENCE_MEANS = 6  # silence is encoded up to this many times its mean length; longer draws are 1 in 400
@@ -42,12 +42,19 @@ class Training:
     optimizer: Any
     requests: list[Request]
     facts: dict[str, Any]
+    parent: Parent | None
+
+    @property
+    def origin(self) -> int:
+        """The step that the run began with: 0, or that of its parent where it left it."""
+        return self.parent.step if self.parent else 0
 
 
-def prepare(run: Path, recipe: Recipe) -> Training:
+def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: bool = True) -> Training:
     """Load the base, check everything that can fail, encode the dataset, attach the adapter.
 
-    Raises WoodshedError before anything is written but the cache of latents.
+    A run that does not begin is given its adapter by a checkpoint, and `adapter.init_from` is not looked for. Raises
+    WoodshedError before anything is written but the cache of latents.
     """
     clips = _clips(recipe)
     if not any(clip.split == "validation" for clip in clips):
@@ -61,7 +68,7 @@ def prepare(run: Path, recipe: Recipe) -> Training:
         cpu=on_cpu, gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
     )
     base = load_base(recipe.base.model, _dtype(recipe, on_cpu), accelerator.device)
-    adapter = attach(base, _adapter_settings(recipe), recipe.seed)
+    adapter = attach(base, _adapter_settings(recipe, begins), recipe.seed)
     check_run(recipe, base, adapter, accelerator.device)
     requests = sample_requests(recipe, clips)
     prompts = [request.prompt for request in requests]
@@ -80,7 +87,9 @@ def prepare(run: Path, recipe: Recipe) -> Training:
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
     batches = Batches(base, data, recipe)
-    return Training(run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts)
+    return Training(
+        run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts, parent
+    )
 
 
 def _clips(recipe: Recipe) -> list[Clip]:
@@ -92,8 +101,8 @@ def _clips(recipe: Recipe) -> list[Clip]:
     return clips
 
 
-def _adapter_settings(recipe: Recipe) -> AdapterSettings:
-    chosen = asdict(recipe.adapter)
+def _adapter_settings(recipe: Recipe, begins: bool) -> AdapterSettings:
+    chosen = asdict(recipe.adapter) | ({} if begins else {"init_from": None})
     return AdapterSettings(**{**chosen, "alpha": chosen["alpha"] or float(recipe.adapter.rank)})
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,7 +38,27 @@ FREE_KEYS = {
     "samples.seed",
     "tracking.wandb",
     "tracking.project",
+    "tracking.entity",
+    "tracking.upload_audio",
+    "tracking.upload_adapter",
+    "tracking.upload_checkpoints",
 }
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that another one went on from: its name, the step, the hash of its recipe, and its own parent."""
+
+    name: str
+    step: int
+    recipe_sha256: str
+    parent: dict[str, Any] | None = None
+
+
+def read_parent(run: Path) -> Parent | None:
+    """What parent.json of a run says; None for a run that began from nothing."""
+    file = run / "parent.json"
+    return Parent(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def new_run(recipe: Recipe) -> Path:
@@ -76,10 +97,36 @@ def _absolute(path: str) -> str:
 
 
 def resumed_recipe(run: Path, overrides: list[str]) -> Recipe:
-    """The recipe of the run in `run` with `overrides`.
+    """The recipe of the run in `run`, wherever that lies now, with `overrides`.
 
     Raises WoodshedError when there is no run, or when a change would make it another one; the message lists them.
     """
+    began = recipe_of(run)
+    recipe = load_recipe(run / "recipe.yaml", overrides)
+    old, new = values(began), values(recipe)
+    changed = [key for key in differing_keys(began, recipe) if key not in FREE_KEYS]
+    if old["training.steps"] != new["training.steps"] and began.optimizer.schedule == "cosine":
+        changed.append("training.steps")
+    if changed:
+        listed = ", ".join(f"{key} (began with {old[key]}, now {new[key]})" for key in changed)
+        raise WoodshedError(
+            f"The run '{run}' can only go on as it began; these keys would change what it learns or how that is "
+            f"measured: {listed}. Leave them as they were, or go on as a new run: woodshed resume {run} "
+            f"{' '.join(overrides)} --fork NAME"
+        )
+    return replace(recipe, output=replace(recipe.output, root=_absolute(str(run.absolute().parent))))
+
+
+def forked_recipe(run: Path, name: str, overrides: list[str]) -> Recipe:
+    """The recipe of a new run `name` beside `run` that goes on from it with `overrides`."""
+    recipe_of(run)
+    root = f"output.root={_absolute(str(run.absolute().parent))}"
+    given = [] if any(text.startswith("output.root=") for text in overrides) else [root]
+    return load_recipe(run / "recipe.yaml", [*overrides, *given, f"name={name}"])
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe that a run was begun with; its folders need not be there any more."""
     file = run / "recipe.yaml"
     if not file.is_file():
         raise WoodshedError(f"There is no run in '{run}' (it would hold recipe.yaml).")
@@ -88,18 +135,7 @@ def resumed_recipe(run: Path, overrides: list[str]) -> Recipe:
     except OmegaConfBaseException as error:
         raise WoodshedError(f"'{file}' was changed and is no recipe now: {error}") from error
     assert isinstance(began, Recipe)
-    recipe = load_recipe(file, overrides)
-    old, new = values(began), values(recipe)
-    changed = [key for key in differing_keys(began, recipe) if key not in FREE_KEYS]
-    if old["training.steps"] != new["training.steps"] and began.optimizer.schedule == "cosine":
-        changed.append("training.steps")
-    if changed:
-        listed = ", ".join(f"{key} (began with {old[key]}, now {new[key]})" for key in changed)
-        raise WoodshedError(
-            f"The run '{run}' can only go on as it began; these keys would change what it learns: {listed}. "
-            "Leave them as they were, or train a new run under another name."
-        )
-    return recipe
+    return began
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from finetune.after_step import Ending, Log, after_step
-from finetune.base_model import BaseModel
+from finetune.after_step import Ending, Log, after_step, ending_after
 from finetune.batches import Batch, seeded
+from finetune.beginning import begin, begin_fork
 from finetune.errors import WoodshedError
-from finetune.interrupt import stop_requests
-from finetune.objective import add_noise, masked_loss
+from finetune.interrupt import Requests, save_requests, stop_requests
+from finetune.loss import batch_loss
 from finetune.optimizer import learning_rate, set_rate
-from finetune.preparation import Training, prepare
+from finetune.prefetch import prefetched
+from finetune.preparation import Training
 from finetune.progress import progress_bar, say
 from finetune.recipe import Recipe
-from finetune.run_folder import located, new_run, resumed_recipe, write_recipe
-from finetune.run_state import restore, write_adapter
+from finetune.run_folder import forked_recipe, located, new_run, resumed_recipe
+from finetune.run_state import write_adapter
 from finetune.tracking import read_log, tracking
+from finetune.watch import FAR, LONG_STEPS, best_validation, validations
+
+DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. The held-out losses are the first and the last of its log, None without held-out clips."""
+    """How a run ended. The held-out losses are the first and the last of its log; they, `best` and `verdict`, what they
+    mean in words, are None without held-out clips. `best` is the adapter folder of the lowest."""
 
     run: Path
     status: Ending
@@ -37,70 +45,98 @@ class RunResult:
     adapter: Path
     held_out_loss_before: float | None
     held_out_loss_after: float | None
+    best: Path | None
+    best_step: int | None
+    best_held_out_loss: float | None
+    verdict: str | None
     seconds: float
 
 
 def train(recipe: Recipe) -> RunResult:
-    """Train a new run. Raises WoodshedError when the recipe cannot be followed, or the loss is lost to NaN."""
+    """Train a new run. Raises WoodshedError when the recipe cannot be followed, or training diverges."""
     recipe = located(recipe)
-    return _run(new_run(recipe), recipe)
+    run = new_run(recipe)
+    return _run(run, lambda: begin(run, recipe))
 
 
 def resume(run: Path, overrides: list[str]) -> RunResult:
     """Go on with a run from its last whole checkpoint, exactly as if it had never stopped."""
-    return _run(run, located(resumed_recipe(run, overrides)))
+    recipe = located(resumed_recipe(run, overrides))
+    return _run(run, lambda: begin(run, recipe))
 
 
-def _run(run: Path, recipe: Recipe) -> RunResult:
+def fork(parent: Path, name: str, overrides: list[str]) -> RunResult:
+    """Train a new run `name` beside `parent` from its last checkpoint, with changes that `parent` could not take."""
+    recipe = located(forked_recipe(parent, name, overrides))
+    run = new_run(recipe)
+    return _run(run, lambda: begin_fork(run, recipe, parent))
+
+
+def _run(run: Path, start: Callable[[], tuple[Training, int]]) -> RunResult:
     began = time.monotonic()
-    with _exact_arithmetic():
-        training = prepare(run, recipe)
-        step = restore(training)
-        write_recipe(run, recipe)
-        with tracking(run, recipe, step) as write:
-            step, ending = _loop(training, step, Log(read_log(run), write))
-        write_adapter(training, step, run / "adapter")
-    losses = [row["held_out_loss"] for row in read_log(run) if "held_out_loss" in row]
+    with _exact_arithmetic(), _said_when_the_disk_fails(run), save_requests() as requests:
+        training, step = start()
+        with tracking(run, training.recipe, 0 if step == training.origin else step) as write:
+            log = Log(read_log(run), write)
+            step, ending = _loop(training, step, log, requests)
+            write_adapter(training, step, run / "adapter")
     if ending == "stopped":
         say(f"Stopped after step {step}. Go on with: woodshed resume {run}")
+    return _result(run, ending, step, log, time.monotonic() - began)
+
+
+def _result(run: Path, ending: Ending, step: int, log: Log, seconds: float) -> RunResult:
+    checked, best = validations(log.rows), best_validation(log.rows)
     return RunResult(
         run=run,
         status=ending,
         step=step,
         adapter=run / "adapter",
-        held_out_loss_before=losses[0] if losses else None,
-        held_out_loss_after=losses[-1] if losses else None,
-        seconds=time.monotonic() - began,
+        held_out_loss_before=checked[0]["held_out_loss"] if checked else None,
+        held_out_loss_after=checked[-1]["held_out_loss"] if checked else None,
+        best=run / "best" if best else None,
+        best_step=best["step"] if best else None,
+        best_held_out_loss=best["held_out_loss"] if best else None,
+        verdict=checked[-1]["verdict"] if checked else None,
+        seconds=seconds,
     )
 
 
-def _loop(training: Training, step: int, log: Log) -> tuple[int, Ending]:
+def _loop(training: Training, step: int, log: Log, requests: Requests) -> tuple[int, Ending]:
     """From the state after `step` to where the run ends."""
-    first, steps, began, smooth = step, training.recipe.training.steps, time.monotonic(), math.nan
-    ending: Ending | None = "finished" if step == steps else None
-    with stop_requests() as stopping, progress_bar("Training", steps, step) as report:
-        report(step, "hearing the base first" if step == 0 else "going on")
-        if step == 0:
-            ending = after_step(training, step, log, stopping)
+    first, steps, began = step, training.recipe.training.steps, time.monotonic()
+    ahead = range(first + 1, steps + 1)
+    workers, device = training.recipe.training.loader_workers, training.base.device
+    with (
+        stop_requests(requests),
+        progress_bar("Training", steps, step) as report,
+        prefetched(training.batches, ahead, workers, device) as batches,
+    ):
+        if step == training.origin:
+            report(step, "hearing the base first")
+            ending = after_step(training, step, log, requests)
+        else:
+            report(step, "going on")
+            ending = ending_after(training, step, log, requests)
         while ending is None:
             step += 1
-            row = _step(training, step)
+            row = _step(training, step, next(batches))
             rate = (step - first) / (time.monotonic() - began)
             log.add({"step": step, **row, "steps_per_second": round(rate, 4)})
-            smooth = row["loss"] if math.isnan(smooth) else 0.95 * smooth + 0.05 * row["loss"]
-            report(step, f"loss {smooth:.4f}  {log.held_out()}{rate:.2f} steps/s")
-            ending = after_step(training, step, log, stopping)
+            _check_diverged(training, step, log)
+            report(step, f"loss {log.loss.value:.4f}  {rate:.2f} steps/s")
+            ending = after_step(training, step, log, requests)
     return step, ending
 
 
-def _step(training: Training, step: int) -> dict[str, float]:
+def _step(training: Training, step: int, batches: list[Batch]) -> dict[str, float]:
     """One optimizer step. Raises WoodshedError when the loss is not a number; the adapter in memory is lost then."""
     recipe, accelerator, optimizer = training.recipe, training.accelerator, training.optimizer
     rate = learning_rate(recipe.optimizer, step, recipe.training.steps)
     set_rate(optimizer, rate)
     torch.manual_seed(seeded(recipe.seed, "dropout", step).initial_seed())
     losses = []
-    for batch in training.batches.of_step(step):
+    for batch in batches:
         with accelerator.accumulate():
             loss = batch_loss(training.base, batch)
             accelerator.backward(loss)
@@ -115,24 +151,47 @@ def _step(training: Training, step: int) -> dict[str, float]:
     return {"loss": mean, "gradient_norm": norm, "learning_rate": rate}
 
 
-def batch_loss(base: BaseModel, batch: Batch) -> torch.Tensor:
-    """The objective on one batch; gradients reach the adapter."""
-    device, dtype = base.device, base.dtype
-    noisy = add_noise(batch.latents, batch.noise, batch.t).to(device, dtype)
-    predicted = base.velocity(noisy, batch.t.to(device), batch.conditions)
-    kept_mask = batch.conditions.kept_mask
-    target = (batch.noise - batch.latents).to(device)
-    return masked_loss(predicted, target, None if kept_mask is None else kept_mask.to(device))
-
-
 def _check_finite(training: Training, step: int, loss: float, norm: float) -> None:
-    if math.isfinite(loss) and math.isfinite(norm):
-        return
-    raise WoodshedError(
-        f"The loss of step {step} is not a number any more: training diverged. Everything up to the last checkpoint "
-        f"in '{training.run / 'checkpoints'}' is kept. Train again under another name with a smaller "
-        f"optimizer.learning_rate (it was {training.recipe.optimizer.learning_rate:g})."
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise WoodshedError(
+            f"The loss of step {step} is not a number any more: training diverged. {_cure(training)}"
+        )
+
+
+def _check_diverged(training: Training, step: int, log: Log) -> None:
+    if log.loss.diverged:
+        raise WoodshedError(
+            f"Training diverged: the loss of step {step}, smoothed, is {log.loss.value:.4f}. For {LONG_STEPS} steps it "
+            f"was more than {FAR:g} times its lowest, {log.loss.lowest:.4f}, which it was near until step "
+            f"{log.loss.near_step}. {_cure(training)}"
+        )
+
+
+def _cure(training: Training) -> str:
+    rate = training.recipe.optimizer.learning_rate
+    best = training.run / "best"
+    kept = f" The best adapter so far is in '{best}'." if best.is_dir() else ""
+    return (
+        f"The checkpoints before are kept.{kept} Go on from there with a smaller rate (it was {rate:g}): woodshed "
+        f"resume {training.run} optimizer.learning_rate={rate / 4:g} --fork {training.recipe.name}-2"
     )
+
+
+@contextlib.contextmanager
+def _said_when_the_disk_fails(run: Path) -> Iterator[None]:
+    """A disk that is full, broken or read-only is a sentence; nothing half-written is left."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        numbers = [getattr(error, "errno", None), *map(int, re.findall(r"os error (\d+)", str(error)))]
+        number = next((number for number in numbers if number in DISK_FAILURES), None)
+        if number is None:
+            raise
+        again = f"woodshed resume {run}" if (run / "recipe.yaml").is_file() else "the same command"
+        raise WoodshedError(
+            f"The disk of '{run}' failed ({os.strerror(number)}). Everything up to the last checkpoint is kept. Make "
+            f"room, then go on with: {again}"
+        ) from error
 
 
 @contextlib.contextmanager

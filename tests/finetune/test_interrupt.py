@@ -8,16 +8,17 @@ import threading
 
 import pytest
 
-from finetune.interrupt import stop_requests
+from finetune.interrupt import Requests, save_requests, stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_a_request(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(number)
-    with stop_requests() as stopping:
-        assert not stopping()
+    requests = Requests()
+    with stop_requests(requests):
+        assert not requests.stop
         os.kill(os.getpid(), number)
-        assert stopping()
+        assert requests.stop and not requests.save
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
@@ -25,13 +26,23 @@ def test_a_signal_is_a_request(number: signal.Signals, capsys: pytest.CaptureFix
 
 
 def test_another_thread_leaves_signals_alone() -> None:
-    answers = []
+    requests = []
+    before = signal.getsignal(signal.SIGINT)
 
     def work() -> None:
-        with stop_requests() as stopping:
-            answers.append(stopping())
+        with save_requests() as asked, stop_requests(asked):
+            assert signal.getsignal(signal.SIGINT) is before
+            requests.append(asked)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert answers == [False]
+    assert requests == [Requests()]
+
+
+def test_sigusr1_asks_for_a_checkpoint() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with save_requests() as requests:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert requests == Requests(save=True)
+    assert signal.getsignal(signal.SIGUSR1) is before

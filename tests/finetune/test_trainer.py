@@ -22,6 +22,7 @@ from finetune.preparation import prepare
 from finetune.recipe import Recipe, load_recipe
 from finetune.tracking import read_log
 from finetune.trainer import train
+from finetune.watch import verdict
 
 
 def test_what_a_run_leaves(recipe: Recipe) -> None:
@@ -32,6 +33,8 @@ def test_what_a_run_leaves(recipe: Recipe) -> None:
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()) == [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
+        "best/adapter_config.json",
+        "best/adapter_model.safetensors",
         "checkpoints/step-000004/adapter.safetensors",
         "checkpoints/step-000004/optimizer.safetensors",
         "checkpoints/step-000004/state.json",
@@ -58,9 +61,11 @@ def test_what_the_log_says(recipe: Recipe) -> None:
     held_out = [row for row in rows if "held_out_loss" in row]
     assert [row["step"] for row in held_out] == [0, 3, 6]
     for row in held_out:
-        bands = row["held_out_loss_bands"]
-        assert list(bands) == ["0.1", "0.3", "0.5", "0.7", "0.9"]
-        assert row["held_out_loss"] == pytest.approx(sum(bands.values()) / 5)
+        for name in ("held_out_loss", "training_set_loss"):
+            bands = row[f"{name}_bands"]
+            assert list(bands) == ["0.1", "0.3", "0.5", "0.7", "0.9"]
+            assert row[name] == pytest.approx(sum(bands.values()) / 5)
+    assert held_out[-1]["verdict"] == verdict(held_out) == result.verdict
     trained = [row for row in rows if "loss" in row]
     assert [row["step"] for row in trained] == [1, 2, 3, 4, 5, 6]
     assert all(row["learning_rate"] == 1e-2 and row["steps_per_second"] > 0 for row in trained)
@@ -163,7 +168,7 @@ def test_a_lost_loss_stops_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(trainer, "batch_loss", explode)
     with pytest.raises(
-        WoodshedError, match=r"The loss of step 5 is not a number.*smaller optimizer.learning_rate"
+        WoodshedError, match=r"The loss of step 5 is not a number.*smaller rate.*--fork tiny-2"
     ):
         train(recipe)
     run = Path(recipe.output.root) / "tiny"

@@ -14,7 +14,7 @@ from finetune.base_model import BaseModel, Conditions
 from finetune.batches import seeded
 from finetune.latents import EncodedDataset, encode_dataset
 from finetune.recipe import Recipe
-from finetune.validation import TIMES, held_out_loss
+from finetune.validation import TIMES, validation_losses
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_it_is_the_error_of_the_velocity(tiny_base: BaseModel, data: EncodedData
                 velocity = tiny_base.velocity((1 - time) * x + time * noise, torch.tensor([time]), conditions)
             errors.append(((velocity - (noise - x)) ** 2).mean())
         expected[f"{time:g}"] = float(torch.stack(errors).mean())
-    got = held_out_loss(tiny_base, data, recipe)
+    got = validation_losses(tiny_base, data, recipe)
     assert got["held_out_loss_bands"] == pytest.approx(expected, rel=1e-5)
     assert got["held_out_loss"] == pytest.approx(sum(expected.values()) / 5, rel=1e-5)
 
@@ -45,10 +45,10 @@ def test_it_is_the_error_of_the_velocity(tiny_base: BaseModel, data: EncodedData
 def test_it_is_the_same_every_time_whatever_was_drawn(
     tiny_base: BaseModel, data: EncodedDataset, recipe: Recipe
 ) -> None:
-    first = held_out_loss(tiny_base, data, recipe)
+    first = validation_losses(tiny_base, data, recipe)
     torch.randn(100)
-    assert held_out_loss(tiny_base, data, recipe) == first
-    assert held_out_loss(tiny_base, data, replace(recipe, seed=9)) == first
+    assert validation_losses(tiny_base, data, recipe) == first
+    assert validation_losses(tiny_base, data, replace(recipe, seed=9)) == first
 
 
 def test_a_clip_does_not_change_the_loss_of_another(
@@ -56,12 +56,13 @@ def test_a_clip_does_not_change_the_loss_of_another(
 ) -> None:
     held_out = data.split("validation")
     alone = [
-        held_out_loss(tiny_base, replace(data, clips=[clip]), recipe)["held_out_loss"] for clip in held_out
+        validation_losses(tiny_base, replace(data, clips=[clip]), recipe)["held_out_loss"]
+        for clip in held_out
     ]
-    together = held_out_loss(tiny_base, data, recipe)["held_out_loss"]
+    together = validation_losses(tiny_base, data, recipe)["held_out_loss"]
     assert together == pytest.approx(sum(alone) / 2, rel=1e-6)
     first_only = replace(recipe, validation=replace(recipe.validation, clips=1))
-    assert held_out_loss(tiny_base, data, first_only)["held_out_loss"] == alone[0]
+    assert validation_losses(tiny_base, data, first_only)["held_out_loss"] == alone[0]
 
 
 def test_long_clips_are_heard_from_their_beginning(
@@ -70,7 +71,7 @@ def test_long_clips_are_heard_from_their_beginning(
     dataset = write_dataset(tmp_path / "long", [0.3], [0.9])
     data = encode_dataset(tiny_base, clips(dataset), [], 0, tmp_path / "cache")
     recipe = make_recipe(tiny_base_folder, dataset, tmp_path, data__crop_seconds=0.5)
-    whole = held_out_loss(tiny_base, data, recipe)
+    whole = validation_losses(tiny_base, data, recipe)
     (clip,) = data.split("validation")
     assert clip.frames == 20
 
@@ -79,13 +80,34 @@ def test_long_clips_are_heard_from_their_beginning(
             return super().latents()[:, :11]
 
     cut = replace(data, clips=[Beginning(clip.clip, 11, clip.file)])
-    assert held_out_loss(tiny_base, cut, recipe) == whole
+    assert validation_losses(tiny_base, cut, recipe)["held_out_loss_bands"] == whole["held_out_loss_bands"]
 
 
 def test_more_draws_are_averaged(tiny_base: BaseModel, data: EncodedDataset, recipe: Recipe) -> None:
     one, three = (
-        held_out_loss(tiny_base, data, replace(recipe, validation=replace(recipe.validation, draws=draws)))
+        validation_losses(
+            tiny_base, data, replace(recipe, validation=replace(recipe.validation, draws=draws))
+        )
         for draws in (1, 3)
     )
     assert one["held_out_loss"] != three["held_out_loss"]
     assert one["held_out_loss"] == pytest.approx(three["held_out_loss"], rel=0.3)
+
+
+def test_the_training_set_is_asked_the_same(
+    tiny_base: BaseModel, data: EncodedDataset, recipe: Recipe
+) -> None:
+    """As many of its clips as are held out, from all over it, measured in the same way."""
+    row = validation_losses(tiny_base, data, recipe)
+    train = data.split("train")
+    asked = [train[0], train[2]]  # 2 of 5
+    as_held_out = [replace(clip, clip=replace(clip.clip, split="validation")) for clip in asked]
+    swapped = validation_losses(tiny_base, replace(data, clips=as_held_out), recipe)
+    assert row["training_set_loss"] == swapped["held_out_loss"]
+    assert row["training_set_loss_bands"] == swapped["held_out_loss_bands"]
+
+
+def test_nothing_is_measured_without_held_out_clips(
+    tiny_base: BaseModel, data: EncodedDataset, recipe: Recipe
+) -> None:
+    assert validation_losses(tiny_base, replace(data, clips=data.split("train")), recipe) == {}
