@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from finetune.after_step import Ending, Log, after_step, ending_after
 from finetune.batches import Batch, seeded
 from finetune.beginning import begin, begin_fork
-from finetune.errors import WoodshedError
+from finetune.failures import check_diverged, check_finite, disk_failures_in_words
 from finetune.interrupt import Requests, save_requests, stop_requests
 from finetune.loss import batch_loss
 from finetune.optimizer import learning_rate, set_rate
@@ -29,9 +25,7 @@ from finetune.recipe import Recipe
 from finetune.run_folder import forked_recipe, located, new_run, resumed_recipe
 from finetune.run_state import write_adapter
 from finetune.tracking import read_log, tracking
-from finetune.watch import FAR, LONG_STEPS, best_validation, validations
-
-DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+from finetune.watch import best_validation, validations
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,8 @@ class RunResult:
 
 
 def train(recipe: Recipe) -> RunResult:
-    """Train a new run. Raises WoodshedError when the recipe cannot be followed, or training diverges."""
+    """Train a new run. Raises WoodshedError when the recipe cannot be followed, Diverged when the loss is
+    lost."""
     recipe = located(recipe)
     run = new_run(recipe)
     return _run(run, lambda: begin(run, recipe))
@@ -74,7 +69,7 @@ def fork(parent: Path, name: str, overrides: list[str]) -> RunResult:
 
 def _run(run: Path, start: Callable[[], tuple[Training, int]]) -> RunResult:
     began = time.monotonic()
-    with _exact_arithmetic(), _said_when_the_disk_fails(run), save_requests() as requests:
+    with _exact_arithmetic(), disk_failures_in_words(run), save_requests() as requests:
         training, step = start()
         with tracking(run, training.recipe, 0 if step == training.origin else step) as write:
             log = Log(read_log(run), write)
@@ -123,14 +118,14 @@ def _loop(training: Training, step: int, log: Log, requests: Requests) -> tuple[
             row = _step(training, step, next(batches))
             rate = (step - first) / (time.monotonic() - began)
             log.add({"step": step, **row, "steps_per_second": round(rate, 4)})
-            _check_diverged(training, step, log)
+            check_diverged(training, step, log.loss)
             report(step, f"loss {log.loss.value:.4f}  {rate:.2f} steps/s")
             ending = after_step(training, step, log, requests)
     return step, ending
 
 
 def _step(training: Training, step: int, batches: list[Batch]) -> dict[str, float]:
-    """One optimizer step. Raises WoodshedError when the loss is not a number; the adapter in memory is lost then."""
+    """One optimizer step. Raises Diverged when the loss is not a number; the adapter in memory is lost then."""
     recipe, accelerator, optimizer = training.recipe, training.accelerator, training.optimizer
     rate = learning_rate(recipe.optimizer, step, recipe.training.steps)
     set_rate(optimizer, rate)
@@ -147,51 +142,8 @@ def _step(training: Training, step: int, batches: list[Batch]) -> dict[str, floa
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
     mean, norm = torch.stack([torch.stack(losses).mean(), norm]).tolist()  # the one wait for the device
-    _check_finite(training, step, mean, norm)
+    check_finite(training, step, mean, norm)
     return {"loss": mean, "gradient_norm": norm, "learning_rate": rate}
-
-
-def _check_finite(training: Training, step: int, loss: float, norm: float) -> None:
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise WoodshedError(
-            f"The loss of step {step} is not a number any more: training diverged. {_cure(training)}"
-        )
-
-
-def _check_diverged(training: Training, step: int, log: Log) -> None:
-    if log.loss.diverged:
-        raise WoodshedError(
-            f"Training diverged: the loss of step {step}, smoothed, is {log.loss.value:.4f}. For {LONG_STEPS} steps it "
-            f"was more than {FAR:g} times its lowest, {log.loss.lowest:.4f}, which it was near until step "
-            f"{log.loss.near_step}. {_cure(training)}"
-        )
-
-
-def _cure(training: Training) -> str:
-    rate = training.recipe.optimizer.learning_rate
-    best = training.run / "best"
-    kept = f" The best adapter so far is in '{best}'." if best.is_dir() else ""
-    return (
-        f"The checkpoints before are kept.{kept} Go on from there with a smaller rate (it was {rate:g}): woodshed "
-        f"resume {training.run} optimizer.learning_rate={rate / 4:g} --fork {training.recipe.name}-2"
-    )
-
-
-@contextlib.contextmanager
-def _said_when_the_disk_fails(run: Path) -> Iterator[None]:
-    """A disk that is full, broken or read-only is a sentence; nothing half-written is left."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        numbers = [getattr(error, "errno", None), *map(int, re.findall(r"os error (\d+)", str(error)))]
-        number = next((number for number in numbers if number in DISK_FAILURES), None)
-        if number is None:
-            raise
-        again = f"woodshed resume {run}" if (run / "recipe.yaml").is_file() else "the same command"
-        raise WoodshedError(
-            f"The disk of '{run}' failed ({os.strerror(number)}). Everything up to the last checkpoint is kept. Make "
-            f"room, then go on with: {again}"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,66 @@
+"""How a run fails while it trains, in words that say what is kept and how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from finetune.errors import WoodshedError
+from finetune.preparation import Training
+from finetune.watch import FAR, LONG_STEPS, SmoothedLoss
+
+DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+class Diverged(WoodshedError):
+    """The loss went away and does not come back; another recipe may well train."""
+
+
+def check_finite(training: Training, step: int, loss: float, norm: float) -> None:
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise Diverged(
+            f"The loss of step {step} is not a number any more: training diverged. {_cure(training)}"
+        )
+
+
+def check_diverged(training: Training, step: int, loss: SmoothedLoss) -> None:
+    if loss.diverged:
+        raise Diverged(
+            f"Training diverged: the loss of step {step}, smoothed, is {loss.value:.4f}. For {LONG_STEPS} steps it was "
+            f"more than {FAR:g} times its lowest, {loss.lowest:.4f}, which it was near until step {loss.near_step}. "
+            + _cure(training)
+        )
+
+
+def _cure(training: Training) -> str:
+    rate = training.recipe.optimizer.learning_rate
+    best = training.run / "best"
+    kept = f" The best adapter so far is in '{best}'." if best.is_dir() else ""
+    return (
+        f"The checkpoints before are kept.{kept} Go on from there with a smaller rate (it was {rate:g}): woodshed "
+        f"resume {training.run} optimizer.learning_rate={rate / 4:g} --fork {training.recipe.name}-2"
+    )
+
+
+@contextlib.contextmanager
+def disk_failures_in_words(run: Path) -> Iterator[None]:
+    """A disk that is full, broken or read-only is a sentence; nothing half-written is left."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        numbers = [getattr(error, "errno", None), *map(int, re.findall(r"os error (\d+)", str(error)))]
+        number = next((number for number in numbers if number in DISK_FAILURES), None)
+        if number is None:
+            raise
+        again = f"woodshed resume {run}" if (run / "recipe.yaml").is_file() else "the same command"
+        raise WoodshedError(
+            f"The disk of '{run}' failed ({os.strerror(number)}). Everything up to the last checkpoint is kept. Make "
+            f"room, then go on with: {again}"
+        ) from error

@@ -1,0 +1,90 @@
+"""`woodshed train` and `woodshed resume`: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from finetune.command_line import STOPPED, AsJson, report
+
+if TYPE_CHECKING:
+    from finetune.trainer import RunResult
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Keys of the recipe to change, such as training.steps=400."
+    ),
+]
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The YAML recipe, such as recipes/starter.yaml.")],
+    changes: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an adapter as a recipe says, into the run folder OUTPUT.ROOT/NAME.
+
+    The base stays frozen; audio and captions are encoded once and cached. Ctrl-C saves a checkpoint and stops;
+    woodshed resume goes on from it, bit for bit. SIGUSR1 saves one and goes on. Listen to samples/ while it runs.
+    RUN/adapter is the adapter at the end, RUN/best the one with the lowest held-out loss.
+
+    Example: woodshed train recipes/starter.yaml data.dataset=mykit
+    """
+    from finetune.recipe import load_recipe
+
+    read = load_recipe(recipe, changes or [])  # a typing error is told before seconds of imports
+    from finetune.trainer import train as train_run
+
+    _report(train_run(read), as_json)
+
+
+def resume(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a run that stopped, such as runs/mykit, or wandb:ENTITY/PROJECT/RUN, which is fetched."
+        ),
+    ],
+    changes: Overrides = None,
+    fork: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Go on as a new run beside this one; any change may be made then."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where a fetched run's folder is made.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run from its last checkpoint, exactly as if it had never stopped.
+
+    Keys that would change what is learned are refused, unless a new run is begun there with --fork; others, and more
+    training.steps, may be given. For a run from another machine data.dataset and base.model name where these lie here.
+
+    Example: woodshed resume runs/mykit optimizer.learning_rate=2e-5 --fork mykit-gentle
+    """
+    folder, changes = Path(run), changes or []
+    if run.startswith("wandb:"):
+        from finetune.tracking.wandb_fetch import fetch_run
+
+        folder, changes = fetch_run(run, root, changes)
+    from finetune.trainer import fork as fork_run
+    from finetune.trainer import resume as resume_run
+
+    _report(fork_run(folder, fork, changes) if fork else resume_run(folder, changes), as_json)
+
+
+def _report(result: RunResult, as_json: bool) -> None:
+    lines = [f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min"]
+    if result.verdict is not None:
+        lines.append(result.verdict)
+    if result.best is not None:
+        lines.append(
+            f"Best at step {result.best_step}, held-out loss {result.best_held_out_loss:.4f}: {result.best}"
+        )
+    if result.status != "stopped":
+        lines.append(f"Hear it: woodshed generate {result.run} -p '…' -o hear.wav")
+    report(result, as_json, escape("\n".join(lines)))
+    if result.status == "stopped":
+        raise typer.Exit(STOPPED)
