@@ -18,6 +18,7 @@ from tests.tools.stability_geometry import checkpoint_shapes
 
 MEASURED = {
     "step_seconds": [1.0, 2.0, 3.0],
+    "cpu_seconds": [1.0, 1.0, 1.0],
     "losses": [2.0, 1.0],
     "own": 3_000_000_000,
     "mapped": 4_000_000_000,
@@ -27,8 +28,9 @@ MEASURED = {
     "cuda": None,
     "trained": 100,
 }
-THEIRS = Result("stability", "lora", "fp32", True, False, 4.0, {**MEASURED, "own": 5_000_000_000}, None)
-OURS = Result("woodshed", "lora", "fp32", False, False, 2.0, MEASURED, None)
+SLOWER = {**MEASURED, "own": 5_000_000_000, "step_seconds": [4.0, 4.0, 4.0]}
+THEIRS = Result("stability", "lora", "fp32", True, False, SLOWER, None)
+OURS = Result("woodshed", "lora", "fp32", False, False, MEASURED, None)
 
 
 def test_woodshed_trains_the_case_and_names_the_layers_it_adapts(tmp_path: Path) -> None:
@@ -43,7 +45,8 @@ def test_woodshed_trains_the_case_and_names_the_layers_it_adapts(tmp_path: Path)
     assert all(f"{name}.weight" in checkpoint_shapes(geometry) for name in names)
     assert len(measured.step_seconds) == 2
     assert measured.losses[-1] < measured.losses[0]  # three steps on the same numbers
-    assert measured.high_water >= measured.mapped >= measured.own > 0
+    assert measured.mapped > measured.own > measured.imported_own > 0
+    assert measured.high_water > 0.9 * measured.mapped  # Linux counts the two at different moments
     assert make_case(task).latents.shape == (1, geometry.latent_channels, 21)
 
 
@@ -64,15 +67,16 @@ def test_woodshed_comes_first_and_stability_at_the_bases_it_has() -> None:
 
 def test_ratios_are_ours_over_theirs() -> None:
     line = row(OURS, reference_of(OURS, [OURS, THEIRS]))
-    assert line["speed"] == 2.0
-    assert line["own_ratio"] == pytest.approx(0.6)
-    assert line["own_over_imports_ratio"] == pytest.approx(0.5)
-    assert "| lora | fp32 | woodshed | 2 | 2.00 | 3.00 | 0.60 |" in table([line])
+    assert line["step_seconds_speed"] == 2.0
+    assert line["cpu_seconds_speed"] == 1.0
+    assert line["own_gb_ratio"] == pytest.approx(0.6)
+    assert line["own_over_imports_gb_ratio"] == pytest.approx(0.5)
+    assert "| lora | fp32 | woodshed | 2 | 2.00 | 1 | 1.00 | 3.00 | 0.60 |" in table([line])
 
 
 def test_a_quantised_base_is_compared_with_the_half_precision_one_that_finished() -> None:
     ours = replace(OURS, base="nf4")
-    slow = replace(THEIRS, base="bf16", seconds=None, measured=None, failure="over 600 s")
+    slow = replace(THEIRS, base="bf16", measured=None, failure="over 600 s")
     half = replace(THEIRS, base="bf16")
     assert reference_of(ours, [THEIRS, half]) == half
     assert reference_of(ours, [THEIRS, slow]) == THEIRS
@@ -90,7 +94,7 @@ def test_contestants_that_do_not_train_the_same_are_not_compared() -> None:
 def test_rounds_together_take_every_step_and_the_largest_peak() -> None:
     again = replace(OURS, measured={**MEASURED, "step_seconds": [9.0, 9.0, 9.0], "own": 3_500_000_000})
     both = together([OURS, again])
-    assert both.seconds == 6.0
     assert both.measured is not None
+    assert both.measured["step_seconds"] == [1.0, 2.0, 3.0, 9.0, 9.0, 9.0]
     assert both.measured["own"] == 3_500_000_000
     assert together([OURS, replace(OURS, measured=None, failure="gone")]).failure == "gone"

@@ -20,7 +20,7 @@ from tests.tools.reference_case import Contestant, Task
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process saw; memory in bytes.
+    """What one process saw; memory in bytes. `cpu_seconds` are those of all its threads: on a busy machine the fairer.
 
     `own` is memory of the process alone (RssAnon), `mapped` all that it sees (VmRSS, mapped files included), both the
     peak of the steps; `imported_…` the same after the imports alone; `high_water` (VmHWM) the peak of the whole
@@ -28,6 +28,7 @@ class Measured:
     """
 
     step_seconds: list[float]
+    cpu_seconds: list[float]
     losses: list[float]
     own: int
     mapped: int
@@ -67,14 +68,16 @@ def measure(task: Task) -> Measured:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds, losses = [], []
+    seconds, cpu_seconds, losses = [], [], []
     with Peak() as peak:
         for _ in range(task.warm_up + task.steps):
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
             losses.append(step(contestant))
             seconds.append(time.perf_counter() - began)
+            cpu_seconds.append(time.process_time() - cpu_began)
     return Measured(
         step_seconds=seconds[task.warm_up :],
+        cpu_seconds=cpu_seconds[task.warm_up :],
         losses=losses,
         own=peak.own,
         mapped=peak.all,

@@ -39,6 +39,7 @@ from tests.tools.stability_geometry import GEOMETRIES
 
 BASES = [name for name, precision in PRECISIONS.items() if precision in get_args(Precision)]
 REFERENCE_BASES = ("fp32", "bf16")
+TIMES = ("step_seconds", "cpu_seconds")
 SAME_LOSS = {"fp32": 1e-4, "bf16": 0.03}  # the first of a contestant, relative to Stability's
 
 
@@ -51,7 +52,6 @@ class Result:
     base: str
     checkpointing: bool
     compile: bool
-    seconds: float | None
     measured: dict[str, Any] | None
     failure: str | None
 
@@ -157,10 +157,8 @@ def run(task: Task, limit: float) -> Result:
             failure = words[-1] if words else f"ended by signal {-done.returncode}"
     except subprocess.TimeoutExpired:
         failure = f"over {limit:g} s"
-    seconds = statistics.median(measured["step_seconds"]) if measured else None
-    kind = task.code, task.adapter, task.base, task.checkpointing, task.compile
-    result = Result(*kind, seconds, measured, failure)
-    said = failure or f"{seconds:.3g} s a step"
+    result = Result(task.code, task.adapter, task.base, task.checkpointing, task.compile, measured, failure)
+    said = failure if measured is None else f"{statistics.median(measured['step_seconds']):.3g} s a step"
     print(f"{task.adapter} {task.base} {result.name}: {said}", file=sys.stderr, flush=True)
     return result
 
@@ -171,10 +169,11 @@ def together(attempts: list[Result]) -> Result:
         return attempts[-1]
     all_measured = [attempt.measured for attempt in attempts if attempt.measured is not None]
     measured = dict(all_measured[0])
-    measured["step_seconds"] = [second for one in all_measured for second in one["step_seconds"]]
+    for times in TIMES:
+        measured[times] = [second for one in all_measured for second in one[times]]
     for peak in ("own", "mapped", "high_water", "cuda"):
         measured[peak] = None if measured[peak] is None else max(one[peak] for one in all_measured)
-    return replace(attempts[0], seconds=statistics.median(measured["step_seconds"]), measured=measured)
+    return replace(attempts[0], measured=measured)
 
 
 def reference_of(result: Result, results: list[Result]) -> Result | None:
@@ -200,49 +199,50 @@ def reference_of(result: Result, results: list[Result]) -> Result | None:
 
 
 def row(result: Result, reference: Result | None) -> dict[str, Any]:
-    """A line of the table. Memory in GB; `speed` is times Stability's, `…_ratio` memory as a share of Stability's."""
-    line: dict[str, Any] = {
-        "adapter": result.adapter,
-        "base": result.base,
-        "code": result.name,
-        "seconds": result.seconds,
-        "failure": result.failure,
-    }
+    """A line of the table: seconds are medians, memory in GB. Against Stability's code: `…_speed`, how many times as
+    fast it is, and `…_ratio`, its memory as a share."""
+    line: dict[str, Any] = {"adapter": result.adapter, "base": result.base, "code": result.name}
+    line["failure"] = result.failure
     if result.measured is None:
         return line
-    mine = result.measured
-    for name in ("own", "mapped"):
-        line[f"{name}_gb"] = mine[name] / 1e9
-        line[f"{name}_over_imports_gb"] = (mine[name] - mine[f"imported_{name}"]) / 1e9
-    line["high_water_gb"] = mine["high_water"] / 1e9
-    line["cuda_gb"] = None if mine["cuda"] is None else mine["cuda"] / 1e9
-    line["first_loss"] = mine["losses"][0]
-    if reference is None or reference.measured is None or reference.seconds is None or result.seconds is None:
+    line |= _figures(result.measured)
+    if reference is None or reference.measured is None:
         return line
-    theirs = reference.measured
+    theirs = _figures(reference.measured)
     line["against"] = reference.base
-    line["speed"] = reference.seconds / result.seconds
-    for name in ("own", "mapped", "cuda"):
-        line[f"{name}_ratio"] = None if mine[name] is None else mine[name] / theirs[name]
-    over = theirs["own"] - theirs["imported_own"]
-    line["own_over_imports_ratio"] = (mine["own"] - mine["imported_own"]) / over
+    line |= {f"{times}_speed": theirs[times] / line[times] for times in TIMES}
+    for memory in ("own_gb", "own_over_imports_gb", "mapped_gb", "mapped_over_imports_gb", "cuda_gb"):
+        line[f"{memory}_ratio"] = None if line[memory] is None else line[memory] / theirs[memory]
     return line
+
+
+def _figures(measured: dict[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {times: statistics.median(measured[times]) for times in TIMES}
+    for memory in ("own", "mapped"):
+        figures[f"{memory}_gb"] = measured[memory] / 1e9
+        figures[f"{memory}_over_imports_gb"] = (measured[memory] - measured[f"imported_{memory}"]) / 1e9
+    figures["high_water_gb"] = measured["high_water"] / 1e9
+    figures["cuda_gb"] = None if measured["cuda"] is None else measured["cuda"] / 1e9
+    figures["first_loss"] = measured["losses"][0]
+    return figures
 
 
 COLUMNS = (
     ("adapter", "adapter", ""),
     ("base", "base", ""),
     ("code", "code", ""),
-    ("seconds", "s/step", ".3g"),
-    ("speed", "times theirs", ".2f"),
+    ("step_seconds", "s/step", ".3g"),
+    ("step_seconds_speed", "times as fast", ".2f"),
+    ("cpu_seconds", "CPU s/step", ".3g"),
+    ("cpu_seconds_speed", "times as fast", ".2f"),
     ("own_gb", "own GB", ".2f"),
-    ("own_ratio", "of theirs", ".2f"),
+    ("own_gb_ratio", "of theirs", ".2f"),
     ("own_over_imports_gb", "over imports", ".2f"),
-    ("own_over_imports_ratio", "of theirs", ".2f"),
+    ("own_over_imports_gb_ratio", "of theirs", ".2f"),
     ("mapped_gb", "all GB", ".2f"),
-    ("mapped_ratio", "of theirs", ".2f"),
+    ("mapped_gb_ratio", "of theirs", ".2f"),
     ("cuda_gb", "GPU GB", ".2f"),
-    ("cuda_ratio", "of theirs", ".2f"),
+    ("cuda_gb_ratio", "of theirs", ".2f"),
     ("first_loss", "first loss", ".5f"),
 )
 
