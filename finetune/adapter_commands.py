@@ -51,7 +51,9 @@ Trigger = Annotated[
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run, such as runs/mykit, or its adapter folder.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run, such as runs/mykit, or runs/mykit/best for its best adapter.")
+    ],
     to: Annotated[To, typer.Option(help="The program that will read it.")],
     out: Out = None,
     dtype: Numbers = None,
@@ -61,16 +63,19 @@ def export(
 ) -> None:
     """Write a run's adapter for another program, into RUN/export/ unless --out says where.
 
+    RUN is its adapter at the end of training, RUN/best the one with the lowest held-out loss.
+
     The file is read back, put on a fresh copy of the base, and its predictions are compared with those of the adapter
     as it was trained; one that differs is not kept.
 
     Example: woodshed export runs/mykit --to stable-audio-3
     """
+    from finetune.adapter_option import adapter_name
     from finetune.export import export as write
     from finetune.hear import base_of
 
-    name = run.resolve().parent if run.resolve().name == "adapter" else run.resolve()
-    place = out or (run.parent if run.name == "adapter" else run) / "export" / _name(name.name, to)
+    folder = run.parent if run.name in ("adapter", "best") else run
+    place = out or folder / "export" / _name(adapter_name(run), to)
     _report(write(run, to.value, place, _value(dtype), base or base_of(run), trigger), as_json)
 
 

@@ -49,6 +49,13 @@ def read_option(text: str) -> AdapterOption:
     return AdapterOption(from_home(found["path"]), strength, (low, high), layers)
 
 
+def adapter_name(path: Path) -> str:
+    """What to call the adapter in `path`: of a run's folders the name of the run, with `-best` for its best one."""
+    whole = path.resolve()
+    names = {"adapter": whole.parent.name, "best": f"{whole.parent.name}-best"}
+    return names.get(whole.name, path.name or whole.name)
+
+
 def check_strength(strength: float) -> float:
     if not math.isfinite(strength) or abs(strength) > LARGEST_STRENGTH:
         raise WoodshedError(

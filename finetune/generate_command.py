@@ -18,7 +18,8 @@ def generate(
         str,
         typer.Argument(
             metavar="ADAPTER_OR_RUN",
-            help="A run, an adapter's folder or file, or a base such as 'starter'.",
+            help="A run (its adapter at the end; RUN/best for the best), an adapter's folder or file, or a base such "
+            "as 'starter'.",
         ),
     ],
     out: Annotated[

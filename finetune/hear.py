@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from finetune.adapter.blend import AdapterUse, Blend
 from finetune.adapter.formats import locate, read_adapter, read_facts
 from finetune.adapter.recorded_base import check_recorded_base
-from finetune.adapter_option import AdapterOption, check_strength
+from finetune.adapter_option import AdapterOption, adapter_name, check_strength
 from finetune.audio_files import read_audio, write_audio
 from finetune.base_model import BaseModel, decoding, is_base, load_base
 from finetune.errors import WoodshedError
@@ -113,7 +113,7 @@ def _given(wanted: Wanted, base: BaseModel, seconds: float) -> Given | None:
 def _use(option: AdapterOption, base: BaseModel, like: dict[str, Any] | None) -> AdapterUse:
     """The adapter of `option`; one without a strength as the file `like` used it, else as it was trained."""
     adapter = read_adapter(option.path, base)
-    name = option.path.parent.name if option.path.name == "adapter" else option.path.name
+    name = adapter_name(option.path)
     check_recorded_base(adapter.facts, base, str(option.path))
     if option.strength is None and like is not None:
         for said in like["adapters"]:

@@ -56,8 +56,9 @@ def find_adapter(path: Path) -> Path:
         if (folder / peft.WEIGHTS).is_file() and (folder / peft.CONFIG).is_file():
             return folder
     if (path / "checkpoints").is_dir():
+        best = f", or take its best so far, '{path / 'best'}'" if (path / "best").is_dir() else ""
         raise WoodshedError(
-            f"The run '{path}' has no finished adapter yet. Let it finish with: woodshed resume '{path}'"
+            f"The run '{path}' has no finished adapter yet. Let it finish with: woodshed resume '{path}'{best}"
         )
     raise WoodshedError(
         f"'{path}' is neither a run of Woodshed nor an adapter folder (which holds {peft.WEIGHTS} and {peft.CONFIG})."
