@@ -12,7 +12,7 @@ import torch
 
 from tests.tools.draws import draw
 
-REAL_TOKENS = 20  # of the prompt; the rest of its places is the learned padding
+REAL_TOKENS = 40  # of the prompt at most; the rest of its places is the learned padding
 TIME = 0.6
 ADAPTED = "adapted.json"
 
@@ -56,7 +56,7 @@ class Contestant:
 
 @dataclass
 class Case:
-    """One clip: latents, noise (1, channels, frames), time t (1,), tokens (REAL_TOKENS, width), length in seconds."""
+    """One clip: latents, noise (1, channels, frames), time t (1,), tokens (tokens, width), length in seconds."""
 
     latents: torch.Tensor
     noise: torch.Tensor
@@ -73,11 +73,12 @@ def make_case(task: Task) -> Case:
     config = read_config(task.folder)
     channels = config["model"]["io_channels"]
     samples = config["model"]["pretransform"]["config"]["downsampling_ratio"] * task.frames
-    width = config["model"]["conditioning"]["cond_dim"]
+    conditioning = config["model"]["conditioning"]
+    tokens = min(REAL_TOKENS, conditioning["configs"][0]["config"]["max_length"])
     return Case(
         latents=draw("latents", 1, channels, task.frames),
         noise=draw("noise", 1, channels, task.frames),
         t=torch.tensor([TIME]),
-        tokens=draw("tokens", REAL_TOKENS, width),
+        tokens=draw("tokens", tokens, conditioning["cond_dim"]),
         seconds=float(-(-samples // config["sample_rate"])),
     )
