@@ -35,7 +35,7 @@ def prefetched(
     try:
         yield _in_order(pool, prepare, steps, workers * AHEAD)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin(device: torch.device) -> None:

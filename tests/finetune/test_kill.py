@@ -1,0 +1,187 @@
+"""kill -9, a full disk: whatever a run was doing, it ends in the adapter of the unbroken run, to the last bit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_recipe, write_dataset
+from safetensors.torch import load_file
+
+from finetune.checkpoint import checkpoint_folders, latest_checkpoint
+from finetune.errors import WoodshedError
+from finetune.recipe import Recipe
+from finetune.run_folder import new_run
+from finetune.tracking import read_log
+from finetune.trainer import resume, train
+
+# 8-bit state (it needs 4096 weights), dropout, accumulation, drawn captions, batches ahead: all that has a memory.
+HARD = {
+    "adapter__rank": 32,
+    "adapter__dropout": 0.2,
+    "adapter__duration_embedder": True,
+    "optimizer__name": "adamw8bit",
+    "training__gradient_accumulation": 2,
+    "training__loader_workers": 2,
+    "data__captions": "varied",
+    "training__steps": 14,
+    "training__checkpoint_every": 4,
+    "validation__every": 5,
+}
+STEPS, EVERY = 14, 4
+
+
+class Unbroken:
+    """A run that was never stopped, how long it took, and how often it waited for the disk."""
+
+    def __init__(self, base: Path, folder: Path) -> None:
+        self.base, self.folder = base, folder
+        self.dataset = write_dataset(folder / "dataset", [0.5, 0.5, 0.5, 0.3, 0.8], [0.5, 0.4])
+        with pytest.MonkeyPatch.context() as patch:
+            writes: list[int] = []
+            fsync = os.fsync
+            patch.setattr(os, "fsync", lambda file: (writes.append(1), fsync(file))[1])
+            began = time.monotonic()
+            self.run = train(self.recipe(folder / "unbroken")).run
+        self.seconds, self.writes = time.monotonic() - began, len(writes)
+
+    def recipe(self, root: Path) -> Recipe:
+        return make_recipe(self.base, self.dataset, root, **HARD)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    return Unbroken(tiny_base_folder, tmp_path_factory.mktemp("unbroken"))
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Start `work` in a process of its own, without the seconds that importing takes; returns its number."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def killed(work: Callable[[], object], draw: random.Random, unbroken: Unbroken) -> None:
+    """Do `work` and kill it: at some moment, or around one of its writes."""
+    while True:
+        at_write = draw.randint(1, unbroken.writes) if draw.random() < 0.5 else 0
+        before = draw.random() < 0.5
+
+        def count_and_die(at_write: int = at_write, before: bool = before) -> None:
+            fsync, writes = os.fsync, 0
+
+            def counted(file: int) -> None:
+                nonlocal writes
+                writes += 1
+                if not (before and writes == at_write):
+                    fsync(file)
+                if writes == at_write:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            os.fsync = counted
+            work()
+
+        child = in_child(count_and_die)
+        if not at_write:
+            time.sleep(draw.uniform(0, unbroken.seconds))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return
+
+
+def started_or_resumed(recipe: Recipe) -> Path:
+    """The run of `recipe`, trained to its end from wherever it is."""
+    run = Path(recipe.output.root) / recipe.name
+    return resume(run, []).run if (run / "recipe.yaml").exists() else train(recipe).run
+
+
+def without_times(run: Path) -> list[dict[str, object]]:
+    return [{key: value for key, value in row.items() if key != "steps_per_second"} for row in read_log(run)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    last = f"checkpoints/step-{STEPS:06}"
+    state = load_file(one / last / "optimizer.safetensors")
+    assert any(tensor.dtype == torch.uint8 for name, tensor in state.items() if name.endswith("state1"))
+    weights = sorted(path.relative_to(one) for path in one.rglob("*.safetensors"))
+    assert weights == sorted(path.relative_to(other) for path in other.rglob("*.safetensors"))
+    for file in weights:
+        first, second = load_file(one / file), load_file(other / file)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), file
+    assert without_times(one) == without_times(other)
+    for sound in sorted(one.glob("samples/*/*.wav")):
+        assert sound.read_bytes() == (other / sound.relative_to(one)).read_bytes()
+    assert not list(other.rglob(".*part-*"))
+
+
+def kill_and_resume(unbroken: Unbroken, root: Path, number: int) -> None:
+    draw = random.Random(number)
+    recipe = unbroken.recipe(root)
+    killed(lambda: train(recipe), draw, unbroken)
+    run = root / recipe.name
+    reached = max((row["step"] for row in read_log(run)), default=0)
+    checkpoint = latest_checkpoint(run)
+    assert reached - (checkpoint.step if checkpoint else 0) <= EVERY
+    if number % 3 == 0 and (run / "recipe.yaml").exists():  # some are killed a second time
+        killed(lambda: resume(run, []), draw, unbroken)
+    assert_same_run(unbroken.run, started_or_resumed(recipe))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_killed_at_a_random_moment(number: int, unbroken: Unbroken, tmp_path: Path) -> None:
+    kill_and_resume(unbroken, tmp_path, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3, 28))
+def test_killed_at_many_random_moments(number: int, unbroken: Unbroken, tmp_path: Path) -> None:
+    kill_and_resume(unbroken, tmp_path, number)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.97])
+def test_a_full_disk_is_a_sentence_and_nothing_is_lost(
+    share: float, unbroken: Unbroken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache, and in the last checkpoint or the adapter."""
+    fsync, writes, full_at = os.fsync, [0], round(unbroken.writes * share)
+
+    def full(file: int) -> None:
+        writes[0] += 1
+        if writes[0] >= full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    recipe = unbroken.recipe(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        WoodshedError, match=r"failed \(No space left on device\).*kept.*Make room, then go on"
+    ):
+        train(recipe)
+    monkeypatch.setattr(os, "fsync", fsync)
+    run = tmp_path / recipe.name
+    assert bool(checkpoint_folders(run)) == (share > 0.5)
+    assert_same_run(unbroken.run, started_or_resumed(recipe))
+
+
+def test_a_run_whose_beginning_was_killed_is_no_run(unbroken: Unbroken, tmp_path: Path) -> None:
+    recipe = unbroken.recipe(tmp_path)
+    run = tmp_path / recipe.name
+    run.mkdir(parents=True)
+    (run / ".recipe.yaml.part-0123abcd").write_text("name: ti")
+    assert new_run(recipe) == run
