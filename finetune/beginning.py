@@ -9,7 +9,7 @@ from pathlib import Path
 from finetune.adapter import read_card
 from finetune.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from finetune.errors import WoodshedError
-from finetune.files import write_folder
+from finetune.files import remove_leftovers, write_folder
 from finetune.preparation import Training, prepare
 from finetune.progress import say
 from finetune.recipe import Recipe
@@ -21,6 +21,7 @@ from finetune.watch import best_validation, smoothed_loss
 
 def begin(run: Path, recipe: Recipe) -> tuple[Training, int]:
     """The run with everything in memory, and the step that it is after: that of its last checkpoint, or 0."""
+    remove_leftovers(run / "samples")
     checkpoint, parent = latest_checkpoint(run), read_parent(run)
     if checkpoint is None:
         if parent is not None:

@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from finetune.checkpoint import checkpoint_folders, latest_checkpoint
 from finetune.errors import WoodshedError
 from finetune.recipe import Recipe
-from finetune.run_folder import new_run
 from finetune.tracking import read_log
 from finetune.trainer import resume, train
 
@@ -177,11 +176,3 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_lost(
     run = tmp_path / recipe.name
     assert bool(checkpoint_folders(run)) == (share > 0.5)
     assert_same_run(unbroken.run, started_or_resumed(recipe))
-
-
-def test_a_run_whose_beginning_was_killed_is_no_run(unbroken: Unbroken, tmp_path: Path) -> None:
-    recipe = unbroken.recipe(tmp_path)
-    run = tmp_path / recipe.name
-    run.mkdir(parents=True)
-    (run / ".recipe.yaml.part-0123abcd").write_text("name: ti")
-    assert new_run(recipe) == run
