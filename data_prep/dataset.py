@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from data_prep.bar_lines import Bars, find_bars
+from data_prep.captions import variants
 
 if TYPE_CHECKING:
     import numpy as np
 
-MANIFEST = "manifest.jsonl"
+MANIFEST, RECORDINGS = "manifest.jsonl", "recordings.jsonl"
 SAMPLE_RATE = 44_100
 SPLITS = ("train", "validation", "left_out")
 
@@ -22,7 +26,9 @@ class DatasetError(Exception):
 @dataclass(frozen=True)
 class Clip:
     """One slice. `path` is its WAV (44.1 kHz stereo), `text` the canonical caption and the first of `captions`,
-    `recording` the path of its recording below the library, `recording_seconds` that recording's whole length."""
+    `recording` the path of its recording below the library, `recording_seconds` that recording's whole length. `facts`
+    are what captions are composed from, `bars` where its bars begin; both as far as they are known. `reviewed`: a
+    person has looked at it."""
 
     id: str
     split: str
@@ -33,6 +39,9 @@ class Clip:
     seconds: float
     recording: str
     recording_seconds: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    bars: Bars | None = None
+    reviewed: bool = False
 
 
 def clips(dataset: Path, split: str | None = None) -> list[Clip]:
@@ -47,12 +56,13 @@ def clips(dataset: Path, split: str | None = None) -> list[Clip]:
     if not manifest.is_file():
         raise DatasetError(f"{dataset} has no {MANIFEST}: make it with `woodshed prep RECORDINGS {dataset}`.")
     wanted = (split,) if split else SPLITS[:2]
+    recordings = _recordings(dataset / RECORDINGS)
     found: list[Clip] = []
     seen: set[str] = set()
     for number, line in enumerate(manifest.read_text("utf-8").split("\n"), start=1):
         if not line.strip():
             continue
-        clip = _clip(dataset, line, f"{manifest}, row {number}")
+        clip = _clip(dataset, line, recordings, f"{manifest}, row {number}")
         if clip.id in seen:
             raise DatasetError(f"{manifest}, row {number}: the id {clip.id} is there twice; run prep again.")
         seen.add(clip.id)
@@ -77,7 +87,32 @@ def read_audio(path: Path) -> np.ndarray:
     return np.ascontiguousarray(samples.T)
 
 
-def _clip(dataset: Path, line: str, where: str) -> Clip:
+def wordings(clip: Clip, count: int) -> tuple[str, ...]:
+    """Up to `count` captions composed from the facts of a clip, without a trigger, the one with all of them first.
+
+    The clip's own captions where a person has looked at them, or nothing is known. DatasetError for facts that make
+    no caption.
+    """
+    if clip.reviewed or not clip.facts:
+        return clip.captions
+    try:
+        return variants(clip.facts, None, count)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(
+            f"The fields of {clip.id} make no caption ({error}); mend its row in {MANIFEST}, or run prep again."
+        ) from error
+
+
+def _recordings(file: Path) -> dict[str, dict[str, Any]]:
+    """The rows of recordings.jsonl by the recording's name; empty where a dataset has none."""
+    if not file.is_file():
+        return {}
+    lines = enumerate(file.read_text("utf-8").split("\n"), start=1)
+    rows = [_row(line, f"{file}, row {number}") for number, line in lines if line.strip()]
+    return {str(row.get("recording")): row for row in rows}
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -86,6 +121,11 @@ def _clip(dataset: Path, line: str, where: str) -> Clip:
         ) from error
     if not isinstance(row, dict):
         raise DatasetError(f"{where}: a row is a JSON object in braces; run prep again.")
+    return row
+
+
+def _clip(dataset: Path, line: str, recordings: dict[str, dict[str, Any]], where: str) -> Clip:
+    row = _row(line, where)
     name, split = _text(row, "id", where), _text(row, "split", where)
     if split not in SPLITS:
         raise DatasetError(f"{where}: the split {split!r} is none of {', '.join(SPLITS)}; run prep again.")
@@ -93,6 +133,9 @@ def _clip(dataset: Path, line: str, where: str) -> Clip:
     captions = row.get("captions") or [text]
     if not isinstance(captions, list) or not all(isinstance(each, str) and each.strip() for each in captions):
         raise DatasetError(f"{where}: one of the captions of {name} is empty; write it or delete it.")
+    fields = row.get("fields") or {}
+    if not isinstance(fields, dict) or not all(isinstance(fact, dict) for fact in fields.values()):
+        raise DatasetError(f"{where}: a field of {name} is no fact with a value; run prep again.")
     return Clip(
         id=name,
         split=split,
@@ -103,6 +146,9 @@ def _clip(dataset: Path, line: str, where: str) -> Clip:
         seconds=_seconds(row, "seconds", where),
         recording=_text(row, "recording", where),
         recording_seconds=_seconds(row, "recording_seconds", where),
+        facts={key: fact.get("value") for key, fact in fields.items() if fact.get("source") != "default"},
+        bars=find_bars(row, recordings.get(str(row["recording"]), {})),
+        reviewed=row.get("reviewed") is True,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,28 +23,36 @@ from finetune.files import write_file
 from finetune.progress import progress_bar
 
 Encode = Callable[[], dict[str, torch.Tensor]]
+PRIOR = "prior"  # the split of clips that the base itself played
 VERSION = 1  # raise when the same audio or text would be encoded to other numbers
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip and where its latents are: (channels, frames) float32."""
+    """A clip and where its latents are: (channels, frames) float32; `turned` holds those of its sound upside down."""
 
     clip: Clip
     frames: int
     file: Path
+    turned: Path | None = None
 
-    def latents(self) -> torch.Tensor:
-        return load_file(self.file)["latents"]
+    @property
+    def is_prior(self) -> bool:
+        return self.clip.split == PRIOR
+
+    def latents(self, turned: bool = False) -> torch.Tensor:
+        return load_file(self.turned if turned and self.turned else self.file)["latents"]
 
 
 @dataclass(frozen=True)
 class EncodedDataset:
-    """`clips` of both splits in the dataset's order; `prompts`: text → file; `silence`: (channels, frames)."""
+    """`clips` of both splits in the dataset's order; `prompts`: text → file; `silence`: (channels, frames); `prior`:
+    what the base itself plays, to be trained with."""
 
     clips: list[EncodedClip]
     prompts: dict[str, Path]
     silence: torch.Tensor
+    prior: list[EncodedClip] = field(default_factory=list)
 
     def split(self, name: str) -> list[EncodedClip]:
         return [clip for clip in self.clips if clip.clip.split == name]
@@ -54,9 +62,15 @@ class EncodedDataset:
 
 
 def encode_dataset(
-    base: BaseModel, clips: Sequence[Clip], prompts: Sequence[str], silence_frames: int, cache: Path
+    base: BaseModel,
+    clips: Sequence[Clip],
+    prompts: Sequence[str],
+    silence_frames: int,
+    cache: Path,
+    turn: bool = False,
 ) -> EncodedDataset:
-    """Encode what `cache` does not hold yet: `clips`, their captions, the other `prompts` and silence.
+    """Encode what `cache` does not hold yet: `clips`, their captions, the other `prompts` and silence; if `turn` the
+    training clips once more, upside down.
 
     Raises WoodshedError when a clip's file cannot be read.
     """
@@ -64,39 +78,48 @@ def encode_dataset(
     weights = f"{base.fingerprint} {VERSION}"
     words = f"{weights} {base.text_encoder.dtype if base.text_encoder else None}"
     clip_files = [cache / "latents" / _key("clip", clip.clip_sha256, weights) for clip in clips]
+    turned_files = [
+        cache / "latents" / _key("turned", clip.clip_sha256, weights)
+        if turn and clip.split == "train"
+        else None
+        for clip in clips
+    ]
     text_files = {text: cache / "prompts" / _key("prompt", text, words) for text in texts}
     silence_file = cache / "latents" / _key("silence", str(silence_frames), weights)
     jobs: dict[Path, Encode] = {silence_file: partial(_encode_silence, base, silence_frames)}
-    for file, clip in zip(clip_files, clips, strict=True):
-        jobs[file] = partial(_encode_clip, base, clip)
+    for file, turned, clip in zip(clip_files, turned_files, clips, strict=True):
+        jobs[file] = partial(_encode_clip, base, clip, 1)
+        if turned:
+            jobs[turned] = partial(_encode_clip, base, clip, -1)
     for text, file in text_files.items():
         jobs[file] = partial(_encode_text, base, text)
-    _encode_missing(jobs)
+    fill_cache(jobs, "Encoding", "clips and prompts, once")
     frames = [_frames(file) for file in clip_files]
     return EncodedDataset(
-        [EncodedClip(*entry) for entry in zip(clips, frames, clip_files, strict=True)],
+        [EncodedClip(*entry) for entry in zip(clips, frames, clip_files, turned_files, strict=True)],
         text_files,
         load_file(silence_file)["latents"],
     )
 
 
-def _encode_missing(jobs: dict[Path, Encode]) -> None:
+def fill_cache(jobs: dict[Path, Encode], title: str, words: str) -> None:
+    """Write each file that is not there yet, or damaged, from what its job returns; `title` and `words` for the bar."""
     missing = [(file, encode) for file, encode in jobs.items() if not _is_whole(file)]
     if not missing:
         return
-    with progress_bar("Encoding", len(missing)) as report:
+    with progress_bar(title, len(missing)) as report:
         for done, (file, encode) in enumerate(missing, 1):
             tensors = {name: tensor.contiguous() for name, tensor in encode().items()}
             write_file(file, save(tensors))
-            report(done, "clips and prompts, once")
+            report(done, words)
 
 
-def _encode_clip(base: BaseModel, clip: Clip) -> dict[str, torch.Tensor]:
+def _encode_clip(base: BaseModel, clip: Clip, sign: int) -> dict[str, torch.Tensor]:
     try:
         audio = torch.from_numpy(read_audio(clip.path))
     except DatasetError as error:
         raise WoodshedError(str(error)) from error
-    return {"latents": base.encode_audio(audio[None])[0].cpu()}
+    return {"latents": base.encode_audio(sign * audio[None])[0].cpu()}
 
 
 def _encode_text(base: BaseModel, text: str) -> dict[str, torch.Tensor]:

@@ -16,4 +16,4 @@ def batch_loss(base: BaseModel, batch: Batch) -> torch.Tensor:
     kept_mask = batch.conditions.kept_mask
     if kept_mask is not None:
         kept_mask = kept_mask.to(base.device, non_blocking=True)
-    return masked_loss(predicted, noise - latents, kept_mask)
+    return batch.weight * masked_loss(predicted, noise - latents, kept_mask, batch.kept_weight)

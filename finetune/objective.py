@@ -69,8 +69,8 @@ def _whole_number(low: int, high: int, generator: torch.Generator) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
-def draw_dropped(batch: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    """(batch,) bool: the clips that are trained without prompt and length."""
+def draw_some(batch: int, share: float, generator: torch.Generator) -> torch.Tensor:
+    """(batch,) bool, each True by the chance of `share`: clips without prompt and length, or upside down."""
     return torch.rand(batch, generator=generator) < share
 
 
@@ -101,9 +101,13 @@ def pair_noise(latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
 
 
 def masked_loss(
-    predicted: torch.Tensor, target: torch.Tensor, kept_mask: torch.Tensor | None = None
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+    kept_mask: torch.Tensor | None = None,
+    kept_weight: float = 1.0,
 ) -> torch.Tensor:
-    """Mean squared error of the part to make, plus that of the part that was given, each a mean over clips.
+    """Mean squared error of the part to make, plus `kept_weight` times that of the part that was given, each a mean
+    over clips.
 
     `kept_mask` (batch, 1, frames) is 1 where given; without it everything was to be made. A clip without a given
     part adds nothing to the second mean, nor one without a part to make to the first.
@@ -114,4 +118,4 @@ def masked_loss(
     made_mask = 1 - kept_mask
     made = (error * made_mask).sum((1, 2)) / made_mask.sum((1, 2)).clamp(min=1)
     kept = (error * kept_mask).sum((1, 2)) / kept_mask.sum((1, 2)).clamp(min=1)
-    return made.mean() + kept.mean()
+    return made.mean() + kept_weight * kept.mean()

@@ -24,6 +24,12 @@ def check_dataset(recipe: Recipe, clips: Sequence[Clip]) -> None:
         raise WoodshedError(
             f"The dataset '{recipe.data.dataset}' has no training clips; `woodshed prep` says why it left them out."
         )
+    long = [clip for clip in clips if clip.split == "train" and clip.seconds > recipe.data.crop_seconds]
+    if recipe.data.crop == "bars" and long and not any(clip.bars for clip in long):
+        raise WoodshedError(
+            "data.crop: bars was asked for, and of no clip longer than data.crop_seconds are the bars known. Run "
+            "`woodshed prep` again with --bpm, or take data.crop=random."
+        )
 
 
 def check_run(recipe: Recipe, base: BaseModel, adapter: Adapter, device: torch.device) -> None:

@@ -15,11 +15,13 @@ from data_prep.dataset import clips as read_clips
 from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.base_model import BaseModel, load_base
 from finetune.batches import Batches
+from finetune.captions import possible_captions
 from finetune.errors import WoodshedError
 from finetune.generate import Request
 from finetune.latents import EncodedDataset, encode_dataset
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
+from finetune.prior import play_prior, prior_prompts
 from finetune.progress import say
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
@@ -71,8 +73,9 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     adapter = attach(base, _adapter_settings(recipe, begins), recipe.seed)
     check_run(recipe, base, adapter, accelerator.device)
     requests = sample_requests(recipe, clips)
-    prompts = [request.prompt for request in requests]
-    data = encode_dataset(base, clips, prompts, _silence_frames(recipe, base), run.parent / CACHE)
+    data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
+    with adapter.absent():
+        data = play_prior(base, data, recipe, run.parent / CACHE)
     base.release_encoders()
     if recipe.training.gradient_checkpointing:
         base.transformer.enable_gradient_checkpointing()
@@ -90,6 +93,19 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     return Training(
         run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts, parent
     )
+
+
+def _encoded(
+    base: BaseModel, clips: list[Clip], requests: list[Request], recipe: Recipe, cache: Path
+) -> EncodedDataset:
+    """The dataset with every text that the run may need."""
+    prompts = [
+        *possible_captions((clip for clip in clips if clip.split == "train"), recipe.data),
+        *prior_prompts(recipe, clips),
+        *(request.prompt for request in requests),
+    ]
+    turn = recipe.training.polarity_flip > 0
+    return encode_dataset(base, clips, prompts, _silence_frames(recipe, base), cache, turn)
 
 
 def _clips(recipe: Recipe) -> list[Clip]:

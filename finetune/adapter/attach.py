@@ -5,8 +5,10 @@ LoRA: Hu et al. 2021; DoRA: Liu et al. 2024; rank-stabilised scaling: Kalajdziev
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,28 +20,25 @@ from torch import nn
 
 from finetune.adapter.lean import make_lean
 from finetune.adapter.recorded_base import check_recorded_base
+from finetune.adapter.targets import module_pattern
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
 
 NAME = "default"
-_ATTENTION = r"self_attn\.(to_qkv|to_out)|cross_attn\.(to_q|to_kv|to_out)"
-_FEED_FORWARD = r"ff\.(proj_in|proj_out)"
-_BLOCKS = r"transformer_blocks\.\d+\."
-TARGETS = {
-    "attention": rf"{_BLOCKS}({_ATTENTION})",
-    "attention+ff": rf"{_BLOCKS}({_ATTENTION}|{_FEED_FORWARD})",
-    "all": rf"{_BLOCKS}({_ATTENTION}|{_FEED_FORWARD}|to_local_embed\.(0|2))|(to_cond_embed|to_global_embed)\.(0|2)",
-}
 
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """What kind of adapter, how large, and where. `alpha` scales by alpha / rank (alpha / √rank if stabilised)."""
+    """What kind of adapter, how large, and where. `alpha` scales by alpha / rank (alpha / √rank if stabilised).
+
+    `layers` are the blocks that carry it, as `0-7,12`; None is all of them.
+    """
 
     kind: str = "lora"
     rank: int = 16
     alpha: float = 16.0
     targets: str = "attention+ff"
+    layers: str | None = None
     duration_embedder: bool = False
     dropout: float = 0.0
     rank_stabilised: bool = False
@@ -88,6 +87,17 @@ class Adapter:
         for layer in self._layers():
             layer.train(on)
 
+    @contextlib.contextmanager
+    def absent(self) -> Iterator[None]:
+        """The base alone, for a while."""
+        for layer in self._layers():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self._layers():
+                layer.enable_adapters(True)
+
     @torch.no_grad()
     def set_strength(self, strength: float) -> None:
         """Blend from the base (0, exactly) to the adapter as trained (1), or beyond.
@@ -125,7 +135,8 @@ def attach(base: BaseModel, settings: AdapterSettings, seed: int = 0) -> Adapter
     start = read_adapter(Path(settings.init_from), base) if settings.init_from else None
     if start is not None:
         check_recorded_base(start.facts, base, str(settings.init_from))
-    configs = {"transformer": _config(settings, _pattern(settings))}
+    blocks = len(base.transformer.transformer_blocks)
+    configs = {"transformer": _config(settings, module_pattern(settings.targets, settings.layers, blocks))}
     if settings.duration_embedder:
         configs["duration_embedder"] = _config(settings, "linear")
     adapter = inject(base, configs, seed)
@@ -162,12 +173,6 @@ class _without_warnings:
 
     def __exit__(self, *_: object) -> None:
         self.logger.setLevel(self.level)
-
-
-def _pattern(settings: AdapterSettings) -> str:
-    if settings.targets not in TARGETS:
-        raise WoodshedError(f"adapter.targets: '{settings.targets}' is not one of {', '.join(TARGETS)}.")
-    return TARGETS[settings.targets]
 
 
 def _config(settings: AdapterSettings, pattern: str) -> LoraConfig:

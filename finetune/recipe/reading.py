@@ -172,6 +172,7 @@ def _out_of_range(recipe: Recipe) -> Iterator[tuple[str, str]]:
             ),
         )
     yield from _optimizer_problems(recipe)
+    yield from _caption_problems(recipe)
     if any(not prompt.strip() for prompt in recipe.samples.prompts):
         yield "samples.prompts", "samples.prompts holds an empty prompt; write what to play, or remove it."
 
@@ -190,4 +191,23 @@ def _optimizer_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             "optimizer.lora_plus",
             f"optimizer.lora_plus is {group.lora_plus:g}, and prodigy knows one rate for all weights; leave it out.",
+        )
+
+
+def _caption_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    trigger, training = recipe.data.trigger, recipe.training
+    if trigger is not None and not trigger.strip():
+        yield "data.trigger", "data.trigger is empty; write the word, or null."
+    if any(not prompt.strip() for prompt in training.prior_prompts):
+        yield (
+            "training.prior_prompts",
+            "training.prior_prompts holds an empty prompt; write one, or remove it.",
+        )
+    if training.prior_share and not trigger and not training.prior_prompts:
+        yield (
+            "training.prior_share",
+            (
+                "training.prior_share: say what the base should go on playing by itself, in training.prior_prompts, or "
+                "name the word that calls the adapter, in data.trigger, for captions without it."
+            ),
         )

@@ -37,10 +37,15 @@ class DataGroup:
     length: Literal["whole", "excerpt"] = option(
         "whole", "whole: a clip is a piece that ends; excerpt: it is a part of its recording, which goes on"
     )
-    captions: Literal["canonical", "varied"] = option(
-        "varied",
-        "canonical: always the clip's one caption; varied: one of its wordings, drawn each time",
+    crop: Literal["random", "bars", "whole"] = option(
+        "random", "random: anywhere; bars: whole bars from a bar line, where they are known; whole: no crops"
     )
+    captions: Literal["canonical", "varied", "composed"] = option(
+        "varied", "canonical: one caption; varied: one of its wordings each time; composed: of its facts anew"
+    )
+    wordings: int = option(16, "composed: different captions of a clip, at most", low=1, high=1000)
+    trigger: str | None = option(None, "word that calls the adapter; null leaves captions as they are")
+    trigger_share: float = option(0.8, "share of the captions that carry data.trigger", low=0, high=1)
 
 
 @dataclass
@@ -53,6 +58,7 @@ class AdapterGroup:
     )
     duration_embedder: bool = option(False, "adapt what the base knows of lengths too; not on small sets")
     dropout: float = option(0.0, "share of the adapter's inputs dropped while training", low=0, high=0.9)
+    layers: str | None = option(None, "blocks of the base that are adapted, as 0-7,12; null: all of them")
     rank_stabilised: bool = option(False, "strength alpha / √rank (rsLoRA), for high ranks")
     init_from: str | None = option(None, "adapter to go on from, of any format; null starts from nothing")
 
@@ -71,9 +77,22 @@ class TrainingGroup:
     inpainting_shares: list[float] = option(  # noqa: RUF009
         [0.1, 0.8, 0.1], "shares of clips with random gaps, with everything to make, with a given beginning"
     )
+    context_loss: float = option(1.0, "inpainting: weight of the loss on what is given", low=0, high=100)
     silence_seconds: float = option(4.0, "mean silence added after whole clips (data.length: whole)", low=0)
     optimal_transport: bool = option(True, "pair noise and clips within a batch by distance")
     length_shift: bool = option(True, "shift noise levels by the clip's length, as the base was trained")
+    polarity_flip: float = option(
+        0.5, "share of clips heard upside down; above 0 encodes them twice", low=0, high=1
+    )
+    ema: float | None = option(
+        None, "decay of a moving average of the adapter, which is used then, as 0.999", above=0, high=0.99999
+    )
+    prior_share: float = option(
+        0.0, "share of passes on what the base itself plays, to keep it", low=0, high=0.9
+    )
+    prior_clips: int = option(50, "clips that the base plays for this before training", low=1)
+    prior_weight: float = option(1.0, "weight of the loss on them", above=0, high=100)
+    prior_prompts: list[str] = option([], "what it plays; an empty list: captions without data.trigger")  # noqa: RUF009
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto is the GPU where there is one")
     loader_workers: int = option(2, "threads that prepare the next batches; 0: none", low=0, high=64)
 

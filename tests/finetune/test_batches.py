@@ -10,10 +10,11 @@ import pytest
 import torch
 from conftest import make_recipe, write_dataset
 
-from data_prep.dataset import clips
+from data_prep.dataset import clips, read_audio
 from finetune.base_model import BaseModel
 from finetune.batches import Batch, Batches, seconds_total, seeded
 from finetune.latents import EncodedDataset, encode_dataset
+from finetune.loss import batch_loss
 from finetune.recipe import Recipe
 
 CROP = 0.6  # 13 latents of the toy base; clips of 0.5 s have 11 and of 0.3 s 7
@@ -82,7 +83,7 @@ def test_crops_lie_within_their_clip_and_move(batches: Batches) -> None:
     whole = clip.latents()
     starts = set()
     for number in range(30):
-        crop = batches._excerpt(clip, seeded(number))
+        crop = batches._excerpt(clip, False, seeded(number))
         (start,) = [s for s in range(clip.frames - 12) if torch.equal(whole[:, s : s + 13], crop)]
         starts.add(start)
     assert starts == set(range(clip.frames - 12))
@@ -112,11 +113,38 @@ def test_seconds_say_whether_the_piece_ends(data: EncodedDataset) -> None:
     assert seconds_total(replace(clip, recording_seconds=1000.0), "excerpt") == 384.0
 
 
-def test_captions_are_one_or_many(batches: Batches) -> None:
-    clip = batches.data.split("train")[0].clip
-    assert {batches._caption(clip, seeded(n)) for n in range(40)} == set(clip.captions)
-    canonical = changed(batches, "data", captions="canonical")
-    assert {canonical._caption(clip, seeded(n)) for n in range(40)} == {clip.text}
+def test_half_of_the_clips_are_heard_upside_down(
+    tiny_base: BaseModel, dataset: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Encoded from the turned sound; the other draws of a step stay what they are without it."""
+    data = encode_dataset(tiny_base, clips(dataset), [], 12, tmp_path / "cache", turn=True)
+    clip = data.split("train")[0]
+    audio = torch.from_numpy(read_audio(clip.clip.path))
+    torch.testing.assert_close(clip.latents(turned=True), tiny_base.encode_audio(-audio[None])[0])
+    assert all(clip.turned is None for clip in data.split("validation"))
+    batches = changed(Batches(tiny_base, data, recipe), "training", optimal_transport=False)
+    straight = changed(batches, "training", polarity_flip=0.0)
+    turned = 0
+    for step in range(1, 41):
+        one, other = batches.of_step(step)[0], straight.of_step(step)[0]
+        assert torch.equal(one.noise, other.noise) and torch.equal(one.t, other.t)
+        turned += sum(not torch.equal(a, b) for a, b in zip(one.latents, other.latents, strict=True))
+    assert 0.3 < turned / sum(len(straight.of_step(step)[0].latents) for step in range(1, 41)) < 0.7
+
+
+def test_the_context_s_loss_has_its_weight(batches: Batches) -> None:
+    """All of a kept clip is given: the loss is that part's alone."""
+    given = changed(batches, "training", inpainting_shares=[0.0, 0.0, 1.0])
+    batch = next(b for step in range(1, 99) for b in given.of_step(step) if b.conditions.kept_mask.any())
+    lighter = next(
+        b
+        for step in range(1, 99)
+        for b in changed(given, "training", context_loss=0.25).of_step(step)
+        if b.conditions.kept_mask.any()
+    )
+    with torch.no_grad():
+        losses = [float(batch_loss(batches.base, b)) for b in (batch, lighter, replace(batch, kept_weight=0))]
+    assert losses[1] - losses[2] == pytest.approx(0.25 * (losses[0] - losses[2]), rel=1e-4)
 
 
 def test_what_a_batch_holds(batches: Batches) -> None:

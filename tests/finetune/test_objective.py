@@ -15,9 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from finetune.base_model.stability.shift import TRAINING_SHIFT
 from finetune.objective import (
     add_noise,
-    draw_dropped,
     draw_kept_mask,
     draw_silence_frames,
+    draw_some,
     draw_timesteps,
     masked_loss,
     pair_noise,
@@ -90,6 +90,8 @@ def test_loss_is_the_mean_of_the_made_plus_that_of_the_given() -> None:
     made = (error[0, :, 2:].mean() + error[1].mean()) / 2
     given_part = error[0, :, :2].mean() / 2
     assert masked_loss(predicted, target, kept) == pytest.approx(float(made + given_part))
+    half = masked_loss(predicted, target, kept, kept_weight=0.5)
+    assert half == pytest.approx(float(made + 0.5 * given_part))
     assert masked_loss(predicted, target) == pytest.approx(float(error.mean()))
     assert masked_loss(predicted, target, torch.zeros(2, 1, 4)) == pytest.approx(float(error.mean()))
 
@@ -116,7 +118,7 @@ def test_pairing_leaves_a_clip_alone_with_its_noise() -> None:
 
 
 def test_dropout_and_silence_have_the_asked_means() -> None:
-    assert draw_dropped(50_000, 0.1, seed(8)).float().mean() == pytest.approx(0.1, abs=0.005)
+    assert draw_some(50_000, 0.1, seed(8)).float().mean() == pytest.approx(0.1, abs=0.005)
     generator = seed(9)
     drawn = [draw_silence_frames(43.0, 10_000, generator) for _ in range(20_000)]
     assert np.mean(drawn) == pytest.approx(42.5, rel=0.03)  # whole frames: half a frame below the mean

@@ -86,6 +86,9 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("optimizer: {name: prodigy, learning_rate: 1, lora_plus: 16}", "prodigy knows one rate"),
         ("training: {inpainting_shares: [1, 1, 1]}", "three shares that add up to 1"),
         ("samples: {prompts: ['kick', ' ']}", "samples.prompts holds an empty prompt"),
+        ("data: {trigger: ' '}", "data.trigger is empty"),
+        ("training: {prior_share: 0.2}", "in training.prior_prompts, or name the word that calls the adapter"),
+        ("training: {prior_prompts: ['']}", "training.prior_prompts holds an empty prompt"),
         ("samples: {prompts: kick}", "samples.prompts is 'kick' and must be a list of texts"),
         ("output: {root: '${oc.env:HOME}'}", "output.root holds '${'"),
     ],
@@ -127,6 +130,8 @@ def test_defaults_are_the_references() -> None:
     training, optimizer = recipe.training, recipe.optimizer
     assert training.conditioning_dropout == 0.1 and training.inpainting_shares == [0.1, 0.8, 0.1]
     assert training.silence_seconds == 4.0 and training.optimal_transport and training.length_shift
+    assert training.inpainting and training.context_loss == 1.0 and training.polarity_flip == 0.5
+    assert (training.ema, training.prior_share, optimizer.lora_plus) == (None, 0.0, 1.0)
     assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (1e-4, [0.9, 0.95], 0.01)
     assert recipe.adapter.rank == 16 and recipe.adapter.alpha is None
 

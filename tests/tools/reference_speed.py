@@ -28,7 +28,7 @@ from typing import Any, get_args
 
 import torch
 
-from finetune.adapter.attach import TARGETS
+from finetune.adapter import TARGETS
 from finetune.base_model.storage import Precision
 from tests.tools.adapters import light
 from tests.tools.random_checkpoint import default_dtype, write_checkpoint

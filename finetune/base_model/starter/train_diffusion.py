@@ -37,8 +37,8 @@ from finetune.base_model.starter.sitting import Sitting, keep_memory, rate_at, r
 from finetune.base_model.starter.words import read, teach_words
 from finetune.objective import (
     add_noise,
-    draw_dropped,
     draw_kept_mask,
+    draw_some,
     draw_timesteps,
     masked_loss,
 )  # fmt: skip
@@ -122,7 +122,7 @@ def flow_loss(
     t = least_noise + (1 - least_noise) * t
     noise = torch.randn(clean.shape, generator=generator)
     kept = draw_kept_mask(batch, length, MASK_SHARES, generator)
-    dropped = draw_dropped(batch, DROPOUT, generator)
+    dropped = draw_some(batch, DROPOUT, generator)
     clean, noise, t, kept = (x.to(base.device) for x in (clean, noise, t, kept))
     conditions = Conditions(
         prompts[turned:] + prompts[:turned], torch.tensor(told), dropped, kept, clean * kept
