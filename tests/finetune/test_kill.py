@@ -6,13 +6,13 @@ import errno
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from child import end_of, start
 from conftest import make_recipe, write_dataset
 from safetensors.torch import load_file
 
@@ -61,19 +61,6 @@ def unbroken(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return Unbroken(tiny_base_folder, tmp_path_factory.mktemp("unbroken"))
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Start `work` in a process of its own, without the seconds that importing takes; returns its number."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    finally:
-        os._exit(0)
-
-
 def killed(work: Callable[[], object], draw: random.Random, unbroken: Unbroken) -> None:
     """Do `work` and kill it: at some moment, or around one of its writes."""
     while True:
@@ -94,11 +81,11 @@ def killed(work: Callable[[], object], draw: random.Random, unbroken: Unbroken) 
             os.fsync = counted
             work()
 
-        child = in_child(count_and_die)
-        if not at_write:
-            time.sleep(draw.uniform(0, unbroken.seconds))
+        child = start(count_and_die)
+        status = end_of(child, 600 if at_write else draw.uniform(0, unbroken.seconds))
+        if status is None:
             os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+            _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             return
 

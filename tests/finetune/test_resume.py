@@ -1,59 +1,36 @@
-"""A run that was killed and resumed equals one that was never stopped, to the last bit."""
+"""A run that was stopped and resumed equals one that was never stopped; what would change it is refused or forked."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from child import end_of, start
 from conftest import make_recipe
 from safetensors.torch import load_file
 
-from finetune.checkpoint import checkpoint_folders, latest_checkpoint
+from finetune.adapter import read_card
+from finetune.checkpoint import checkpoint_folders, step_of
+from finetune.cli import main
 from finetune.errors import WoodshedError
-from finetune.recipe import Recipe, to_yaml
+from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml
+from finetune.run_folder import recipe_hash
 from finetune.tracking import read_log
-from finetune.trainer import resume, train
-
-TRAIN = (
-    "import sys; from pathlib import Path; from finetune.recipe import load_recipe; from finetune.trainer import train;"
-    "print(train(load_recipe(Path(sys.argv[1]), [])).status)"
-)
-# 8-bit state (it needs 4096 weights), dropout, accumulation, drawn captions: everything that has a memory.
-HARD = {
-    "adapter__rank": 32,
-    "adapter__dropout": 0.2,
-    "adapter__duration_embedder": True,
-    "optimizer__name": "adamw8bit",
-    "training__gradient_accumulation": 2,
-    "data__captions": "varied",
-    "training__steps": 14,
-    "training__checkpoint_every": 4,
-    "validation__every": 5,
-}
+from finetune.trainer import fork, resume, train
 
 
-def start(recipe: Recipe, folder: Path) -> subprocess.Popen[str]:
-    file = folder / "recipe.yaml"
-    file.write_text(to_yaml(recipe), encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", TRAIN, str(file)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
-def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+def wait_for_step(child: int, run: Path, step: int) -> None:
     until = time.monotonic() + 120
     while not any(row["step"] >= step for row in read_log(run)):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
-        time.sleep(0.005)
+        assert end_of(child, 0) is None and time.monotonic() < until
+        time.sleep(0.002)
 
 
 def without_times(run: Path) -> list[dict[str, object]]:
@@ -66,48 +43,34 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_killed_and_resumed_is_bit_for_bit_the_unbroken_run(
-    tiny_base_folder: Path, dataset: Path, tmp_path: Path
+def test_signals_save_and_stop_and_resume_goes_on(
+    tiny_base_folder: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken = train(make_recipe(tiny_base_folder, dataset, tmp_path / "unbroken", **HARD)).run
-    killed = make_recipe(tiny_base_folder, dataset, tmp_path / "killed", **HARD)
-    process = start(killed, tmp_path)
-    run = tmp_path / "killed" / "tiny"
-    wait_for_step(process, run, 6)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    reached = read_log(run)[-1]["step"]
-    assert not (run / "adapter").exists(), "it ended before it was killed"
-    checkpoint = latest_checkpoint(run)
-    assert checkpoint is not None and checkpoint.step <= reached < 14
-
-    resume(run, [])
-
-    last = "checkpoints/step-000014"
-    state = load_file(run / last / "optimizer.safetensors")
-    assert any(tensor.dtype == torch.uint8 for name, tensor in state.items() if name.endswith("state1"))
-    assert_same_weights(unbroken / last / "adapter.safetensors", run / last / "adapter.safetensors")
-    assert_same_weights(unbroken / last / "optimizer.safetensors", run / last / "optimizer.safetensors")
-    assert_same_weights(
-        unbroken / "adapter/adapter_model.safetensors", run / "adapter/adapter_model.safetensors"
-    )
-    assert without_times(unbroken) == without_times(run)
-    for sound in sorted(unbroken.glob("samples/*/*.wav")):
-        assert sound.read_bytes() == (run / sound.relative_to(unbroken)).read_bytes()
-
-
-def test_ctrl_c_saves_and_resume_goes_on(tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> None:
-    settings = {"training__steps": 12, "training__checkpoint_every": 100}
+    """SIGUSR1 saves and goes on, Ctrl-C saves and stops with exit code 130; the rest is the unbroken run's."""
+    settings = {"training__steps": 60, "training__checkpoint_every": 100, "validation__every": 100}
     unbroken = train(make_recipe(tiny_base_folder, dataset, tmp_path / "unbroken", **settings)).run
-    process = start(make_recipe(tiny_base_folder, dataset, tmp_path / "stopped", **settings), tmp_path)
-    run = tmp_path / "stopped" / "tiny"
-    wait_for_step(process, run, 2)
-    process.send_signal(signal.SIGINT)
-    printed, words = process.communicate(timeout=60)
-    assert printed == "stopped\n"
-    assert f"woodshed resume {run}" in words
+    recipe, run = (
+        make_recipe(tiny_base_folder, dataset, tmp_path / "stopped", **settings),
+        tmp_path / "stopped/tiny",
+    )
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["woodshed", "train", str(tmp_path / "recipe.yaml"), "--json"])
+    child = start(main, tmp_path / "words")
+    wait_for_step(child, run, 2)
+    os.kill(child, signal.SIGUSR1)
+    wait_for_step(child, run, 6)
+    (saved,) = map(step_of, checkpoint_folders(run))
+    os.kill(child, signal.SIGINT)
+    status = end_of(child, 60)
+    assert status is not None and os.waitstatus_to_exitcode(status) == 130
+    words = (tmp_path / "words").read_text()
+    (printed,) = [line for line in words.splitlines() if line.startswith("{")]
+    result = json.loads(printed)
+    assert (result["ok"], result["status"]) == (True, "stopped")
+    assert f"Saved after step {saved}." in words and f"woodshed resume {run}" in words
     step = read_log(run)[-1]["step"]
-    assert [folder.name for folder in checkpoint_folders(run)] == [f"step-{step:06}"]
+    assert 2 <= saved < step == result["step"] < 60
+    assert [step_of(folder) for folder in checkpoint_folders(run)] == [step, saved]
     assert resume(run, []).status == "finished"
     assert without_times(unbroken) == without_times(run)
     assert_same_weights(
@@ -158,6 +121,8 @@ def test_what_would_change_the_run_is_refused(recipe: Recipe, dataset: Path) -> 
     run = train(recipe).run
     with pytest.raises(WoodshedError, match=r"adapter.rank \(began with 4, now 8\), optimizer.learning_rate"):
         resume(run, ["adapter.rank=8", "optimizer.learning_rate=0.1", "samples.every=3"])
+    with pytest.raises(WoodshedError, match=rf"woodshed resume {run} validation.clips=1 --fork NAME"):
+        resume(run, ["validation.clips=1"])
     with pytest.raises(WoodshedError, match="has done 6 already"):
         resume(run, ["training.steps=3"])
     with pytest.raises(WoodshedError, match="There is no run"):
@@ -182,3 +147,84 @@ def test_a_moved_dataset_is_found_by_its_content(recipe: Recipe, dataset: Path) 
     with pytest.raises(WoodshedError, match="there is no folder"):
         resume(run, [])
     assert resume(run, [f"data.dataset={dataset.with_name('moved')}"]).status == "finished"
+
+
+def test_a_run_goes_on_in_another_place(recipe: Recipe, dataset: Path, tiny_base_folder: Path) -> None:
+    """As on another machine: run, dataset and base lie elsewhere, and nothing is left where they were."""
+    run = train(recipe).run
+    away = run.parent.parent / "another machine"
+    away.mkdir()
+    shutil.copytree(tiny_base_folder, away / "base")
+    dataset.rename(away / "dataset")
+    run.parent.rename(away / "runs")
+    here = away / "runs" / "tiny"
+    moved = [f"data.dataset={away / 'dataset'}", f"base.model={away / 'base'}", "training.steps=9"]
+    result = resume(here, moved)
+    assert (result.run, result.step) == (here, 9) and not run.parent.exists()
+    written = load_recipe(here / "recipe.yaml", [])
+    assert written.output.root == str(away / "runs") and written.base.model == str(away / "base")
+
+
+def test_the_adapter_it_began_with_may_be_gone(
+    recipe: Recipe, tiny_base_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    first = train(recipe).run
+    settings = {"adapter__init_from": str(first), "name": "second", "training__steps": 4}
+    second = train(make_recipe(tiny_base_folder, dataset, tmp_path / "runs", **settings)).run
+    shutil.rmtree(first)
+    assert resume(second, ["training.steps=6"]).step == 6
+
+
+def test_what_would_change_the_run_is_a_new_run(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    """It begins in the state of its parent, measures that first, and says whose child it is."""
+    parent = train(recipe)
+    changes = ["optimizer.learning_rate=0.001", "training.steps=9", "optimizer.name=adamw"]
+    child = fork(parent.run, "gentle", changes)
+    assert child.run == parent.run.parent / "gentle" and (child.status, child.step) == ("finished", 9)
+    rows = read_log(child.run)
+    assert [row["step"] for row in rows if "held_out_loss" in row] == [6, 9]
+    assert [row["step"] for row in rows if "loss" in row] == [7, 8, 9]
+    assert rows[0]["held_out_loss"] == parent.held_out_loss_after == child.held_out_loss_before
+    card = read_card(child.adapter)["parent"]
+    assert card == {"name": "tiny", "step": 6, "recipe_sha256": recipe_hash(recipe), "parent": None}
+    assert json.loads((child.run / "parent.json").read_text()) == card
+    assert "adamw begins anew" in capsys.readouterr().err
+    written = load_recipe(child.run / "recipe.yaml", [])
+    assert differing_keys(load_recipe(parent.run / "recipe.yaml", []), written) == [
+        "name", "training.steps", "optimizer.name", "optimizer.learning_rate",
+    ]  # fmt: skip
+    grandchild = fork(child.run, "gentler", ["training.steps=10"])
+    assert read_card(grandchild.adapter)["parent"]["parent"] == card
+
+
+def test_a_fork_resumes_like_any_run(recipe: Recipe) -> None:
+    """Even where it was killed before its own first checkpoint."""
+    parent = train(recipe).run
+    whole = fork(parent, "whole", ["training.steps=9", "training.checkpoint_every=100"]).run
+    killed = fork(parent, "killed", ["training.steps=9", "training.checkpoint_every=100"]).run
+    shutil.rmtree(killed / "checkpoints/step-000009")
+    shutil.rmtree(killed / "adapter")
+    assert [step_of(folder) for folder in checkpoint_folders(killed)] == [6]
+    assert resume(killed, []).step == 9
+    assert without_times(whole) == without_times(killed)
+    for file in ("adapter/adapter_model", "best/adapter_model", "checkpoints/step-000009/optimizer"):
+        assert_same_weights(whole / f"{file}.safetensors", killed / f"{file}.safetensors")
+    shutil.rmtree(killed / "checkpoints")
+    with pytest.raises(WoodshedError, match="lost the checkpoint of 'tiny' that it began with"):
+        resume(killed, [])
+
+
+def test_what_a_fork_cannot_be(recipe: Recipe, tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    run = train(recipe).run
+    with pytest.raises(WoodshedError, match="The adapter does not fit"):
+        fork(run, "wider", ["adapter.rank=8"])
+    with pytest.raises(WoodshedError, match="has done 6 already"):
+        fork(run, "shorter", ["training.steps=3"])
+    with pytest.raises(WoodshedError, match="There is a run in"):
+        fork(run, "tiny", [])
+    with pytest.raises(WoodshedError, match=r"name is '\.\./up' and names a folder"):
+        fork(run, "../up", [])
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(WoodshedError, match="has no checkpoint to go on from"):
+        fork(run, "late", [])
+    assert [path.name for path in run.parent.iterdir() if not path.name.startswith(".")] == ["tiny"]
