@@ -1,7 +1,7 @@
 """Checkpoints: adapter, optimizer and position; enough to go on bit for bit.
 
-`checkpoints/step-000123/` holds adapter.safetensors, optimizer.safetensors and state.json, which carries the hashes
-of the two. A folder appears whole or not at all.
+`checkpoints/step-000123/` holds adapter.safetensors, optimizer.safetensors, average.safetensors where the recipe has
+an average, and state.json, which carries the hashes of the others. A folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,26 @@ from safetensors.torch import load, save
 from finetune.files import remove_folder, remove_leftovers, write_folder
 from finetune.progress import say
 
-TENSOR_FILES = ("adapter", "optimizer")
+TENSOR_FILES = ("adapter", "optimizer", "average")
 
 
 @dataclass
 class Checkpoint:
-    """State after `step`. `facts` is plain data: what the run was, the optimizer's numbers."""
+    """State after `step`. `facts` is plain data: what the run was, the optimizer's numbers. `average` is the moving
+    average of the adapter, empty where there is none."""
 
     step: int
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
     facts: dict[str, Any]
+    average: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int, spared: Container[int | None] = ()) -> Path:
     """Write a checkpoint and, once it is on the disk, remove all but the `keep` newest and those of `spared` steps."""
     contents = {"adapter": save(checkpoint.adapter), "optimizer": save(checkpoint.optimizer)}
+    if checkpoint.average:
+        contents["average"] = save(checkpoint.average)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     state = {"step": checkpoint.step, "sha256": hashes, **checkpoint.facts}
     folder = run / "checkpoints" / f"step-{checkpoint.step:06}"
@@ -78,9 +82,9 @@ def _read(folder: Path) -> Checkpoint:
     facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     step, hashes = int(facts.pop("step")), facts.pop("sha256")
     tensors = {}
-    for name in TENSOR_FILES:
+    for name in [name for name in TENSOR_FILES if name in hashes]:
         data = (folder / f"{name}.safetensors").read_bytes()
         if hashlib.sha256(data).hexdigest() != hashes[name]:
             raise ValueError(f"{name}.safetensors is not what was written")
         tensors[name] = load(data)
-    return Checkpoint(step, tensors["adapter"], tensors["optimizer"], facts)
+    return Checkpoint(step, tensors["adapter"], tensors["optimizer"], facts, tensors.get("average", {}))

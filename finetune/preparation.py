@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from data_prep.dataset import Clip, DatasetError
 from data_prep.dataset import clips as read_clips
 from finetune.adapter import Adapter, AdapterSettings, attach
+from finetune.average import MovingAverage, make_average
 from finetune.base_model import BaseModel, load_base
 from finetune.batches import Batches
 from finetune.captions import possible_captions
@@ -45,6 +46,7 @@ class Training:
     requests: list[Request]
     facts: dict[str, Any]
     parent: Parent | None
+    average: MovingAverage | None
 
     @property
     def origin(self) -> int:
@@ -90,8 +92,9 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
     batches = Batches(base, data, recipe)
+    average = make_average(adapter, recipe.training.ema)
     return Training(
-        run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts, parent
+        run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts, parent, average
     )
 
 

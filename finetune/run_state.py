@@ -19,21 +19,26 @@ from finetune.preparation import Training
 def checkpoint_of(training: Training, step: int) -> Checkpoint:
     """Everything that the steps after `step` depend on besides recipe and dataset."""
     tensors, scalars = optimizer_state(training.optimizer.optimizer)
-    return Checkpoint(step, training.adapter.state(), tensors, {**training.facts, "optimizer": scalars})
+    average = training.average.state() if training.average else {}
+    facts = {**training.facts, "optimizer": scalars}
+    return Checkpoint(step, training.adapter.state(), tensors, facts, average)
 
 
 def load(training: Training, checkpoint: Checkpoint) -> None:
-    """Set the adapter and the optimizer to what `checkpoint` holds."""
+    """Set the adapter, the optimizer and the average to what `checkpoint` holds."""
     training.adapter.load_state(checkpoint.adapter)
+    if training.average:
+        training.average.load_state(checkpoint.average or checkpoint.adapter)
     restore_optimizer(training.optimizer.optimizer, checkpoint.optimizer, checkpoint.facts["optimizer"])
 
 
 @contextlib.contextmanager
 def as_used(training: Training) -> Iterator[None]:
-    """The adapter as it will be used: without its dropout."""
+    """The adapter as it will be used: its average where there is one, and without its dropout."""
     training.adapter.train(False)
     try:
-        yield
+        with training.average.in_place() if training.average else contextlib.nullcontext():
+            yield
     finally:
         training.adapter.train(True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -138,9 +139,11 @@ def _step(training: Training, step: int, batches: list[Batch]) -> dict[str, floa
             losses.append(loss.detach())
             if accelerator.sync_gradients:
                 parameters = training.adapter.parameters()
-                norm = accelerator.clip_grad_norm_(parameters, recipe.training.max_gradient_norm)
+                norm = accelerator.clip_grad_norm_(parameters, recipe.training.max_gradient_norm or math.inf)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+    if training.average:
+        training.average.update(step)
     mean, norm = torch.stack([torch.stack(losses).mean(), norm]).tolist()  # the one wait for the device
     check_finite(training, step, mean, norm)
     return {"loss": mean, "gradient_norm": norm, "learning_rate": rate}

@@ -71,7 +71,9 @@ class TrainingGroup:
     checkpoint_every: int = option(100, "steps between checkpoints", low=1)
     keep_checkpoints: int = option(2, "newest checkpoints that are kept", low=1)
     gradient_checkpointing: bool = option(False, "less memory for about half as much time again")
-    max_gradient_norm: float = option(1.0, "longer gradients are shortened to this norm", above=0)
+    max_gradient_norm: float | None = option(
+        1.0, "longer gradients are shortened to this norm; null: never", above=0
+    )
     conditioning_dropout: float = option(0.1, "share of clips trained without a prompt", low=0, high=1)
     inpainting: bool = option(True, "train to fill gaps and to continue, as the base was")
     inpainting_shares: list[float] = option(  # noqa: RUF009

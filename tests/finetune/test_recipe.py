@@ -87,7 +87,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("training: {inpainting_shares: [1, 1, 1]}", "three shares that add up to 1"),
         ("samples: {prompts: ['kick', ' ']}", "samples.prompts holds an empty prompt"),
         ("data: {trigger: ' '}", "data.trigger is empty"),
-        ("training: {prior_share: 0.2}", "in training.prior_prompts, or name the word that calls the adapter"),
+        (
+            "training: {prior_share: 0.2}",
+            "in training.prior_prompts, or name the word that calls the adapter",
+        ),
         ("training: {prior_prompts: ['']}", "training.prior_prompts holds an empty prompt"),
         ("samples: {prompts: kick}", "samples.prompts is 'kick' and must be a list of texts"),
         ("output: {root: '${oc.env:HOME}'}", "output.root holds '${'"),
