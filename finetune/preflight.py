@@ -12,7 +12,7 @@ from finetune.adapter import Adapter
 from finetune.base_model import BaseModel, base_to_train
 from finetune.errors import WoodshedError
 from finetune.files import from_home
-from finetune.optimizer import GPU_ONLY
+from finetune.optimizer import GPU_ONLY, STATE_BYTES
 from finetune.recipe import Recipe
 
 FREE_BYTES = 200e6  # left over for everything else that writes to the disk
@@ -59,7 +59,7 @@ def _base_problems(recipe: Recipe, base: BaseModel) -> Iterator[str]:
 
 def _disk_problems(recipe: Recipe, base: BaseModel, adapter: Adapter) -> Iterator[str]:
     weights = sum(parameter.numel() for parameter in adapter.parameters())
-    one_checkpoint = weights * 4 + weights * (8 if recipe.optimizer.name == "adamw" else 2)
+    one_checkpoint = weights * (4 + STATE_BYTES[recipe.optimizer.name])
     needed = (recipe.training.keep_checkpoints + 1) * one_checkpoint + weights * 4 + FREE_BYTES
     folder = from_home(recipe.output.root).absolute()
     while not folder.exists():

@@ -13,11 +13,19 @@ from accelerate import Accelerator
 from data_prep.dataset import Clip, DatasetError
 from data_prep.dataset import clips as read_clips
 from finetune.adapter import Adapter, AdapterSettings, attach
+<<<<<<< others
+from finetune.base_model import BaseModel
+from finetune.base_model.distinct import compute_padding_once
+from finetune.base_model.recompute import recompute_blocks
+from finetune.base_model.storage import Precision, computes_in_bfloat16, load_frozen
+=======
 from finetune.average import MovingAverage, make_average
 from finetune.base_model import BaseModel, load_base
+>>>>>>> learning
 from finetune.batches import Batches
 from finetune.captions import possible_captions
 from finetune.errors import WoodshedError
+from finetune.fitting import SILENCE_MEANS, fitting_blocks
 from finetune.generate import Request
 from finetune.latents import EncodedDataset, encode_dataset
 from finetune.optimizer import make_optimizer
@@ -27,8 +35,6 @@ from finetune.progress import say
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
 from finetune.samples import sample_requests
-
-SILENCE_MEANS = 6  # silence is encoded up to this many times its mean length; longer draws are 1 in 400
 
 
 @dataclass
@@ -71,23 +77,27 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     accelerator = Accelerator(
         cpu=on_cpu, gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
     )
-    base = load_base(recipe.base.model, _dtype(recipe, on_cpu), accelerator.device)
+    device = accelerator.device
+    base = load_frozen(recipe.base.model, precision(recipe, device), device)
     adapter = attach(base, _adapter_settings(recipe, begins), recipe.seed)
-    check_run(recipe, base, adapter, accelerator.device)
+    check_run(recipe, base, adapter, device)
     requests = sample_requests(recipe, clips)
+    base.place_encoders(device)
     data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
+    base.release_encoders()
+    base.place_rest(device)
     with adapter.absent():
         data = play_prior(base, data, recipe, run.parent / CACHE)
-    base.release_encoders()
-    if recipe.training.gradient_checkpointing:
-        base.transformer.enable_gradient_checkpointing()
+    compute_padding_once(base)
+    recompute_blocks(base.transformer, fitting_blocks(recipe, base, adapter, clips), bool(recipe.adapter.dropout))
     adapter.train(True)
     optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.named_parameters()))
     facts = {
         "recipe_sha256": recipe_hash(recipe),
         "base_fingerprint": base.fingerprint,
         "dataset_sha256": dataset_hash(clips),
-        "device": accelerator.device.type,
+        "device": device.type,
+        "computes_in": str(base.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
@@ -125,10 +135,11 @@ def _adapter_settings(recipe: Recipe, begins: bool) -> AdapterSettings:
     return AdapterSettings(**{**chosen, "alpha": chosen["alpha"] or float(recipe.adapter.rank)})
 
 
-def _dtype(recipe: Recipe, on_cpu: bool) -> torch.dtype:
+def precision(recipe: Recipe, device: torch.device) -> Precision:
+    """How the base lies in memory; `auto` is the widest that the device computes quickly in."""
     if recipe.base.dtype == "auto":
-        return torch.bfloat16 if not on_cpu and torch.cuda.is_bf16_supported() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[recipe.base.dtype]
+        return "bfloat16" if device.type == "cuda" and computes_in_bfloat16(device) else "float32"
+    return recipe.base.dtype
 
 
 def _silence_frames(recipe: Recipe, base: BaseModel) -> int:

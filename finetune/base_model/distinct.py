@@ -3,7 +3,7 @@
 Prompts are padded to a fixed number of tokens with one learned embedding, all of which become keys and values; while
 training, its row is projected once and then repeated. The local condition (which part of the audio is given) is most
 often zero everywhere, and then one frame of it stands for all. The results are the same but for rounding, so that
-only training does it.
+only steps with gradients do it: what is generated and validated is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def compute_padding_once(base: BaseModel) -> None:
 
 def _repeat_padding(_: Any, __: Any, rows: torch.Tensor, tokens: int) -> torch.Tensor:
     """(batch, n + 2, width), the last but one being padding and the last the duration → (batch, tokens, width)."""
+    if rows.shape[1] == tokens:
+        return rows
     repeats = tokens - (rows.shape[1] - 1)
     padding = rows[:, -2:-1].expand(-1, repeats, -1)
     return torch.cat([rows[:, :-2], padding, rows[:, -1:]], dim=1)

@@ -90,6 +90,15 @@ class BaseModel:
         """Drop autoencoder, text encoder and tokenizer: everything that is needed of them is cached."""
         self.autoencoder = self.text_encoder = self.tokenizer = None
 
+    def place_encoders(self, device: torch.device) -> None:
+        self.autoencoder.to(device)
+        self.text_encoder.to(device)
+
+    def place_rest(self, device: torch.device) -> None:
+        """Move what a training step needs."""
+        self.transformer.to(device)
+        self.duration_embedder.to(device)
+
     @torch.no_grad()
     def encode_audio(self, audio: torch.Tensor) -> torch.Tensor:
         """(batch, 2, samples) at the base's rate, -1..1 → (batch, channels, frames) float32 latents.
@@ -101,10 +110,11 @@ class BaseModel:
             raise WoodshedError(
                 "The autoencoder of this base was released; load the base again to encode audio."
             )
+        place = _place(self.autoencoder)
 
         def encoded(chunk: torch.Tensor) -> torch.Tensor:
             missing = -chunk.shape[-1] % self.samples_per_latent
-            whole = nn.functional.pad(chunk.to(self.device, torch.float32), (0, missing))
+            whole = nn.functional.pad(chunk.to(place, torch.float32), (0, missing))
             return self.autoencoder.encode(whole).latents
 
         return in_chunks(encoded, audio, self.frames(audio.shape[-1]), self.samples_per_latent, 1)
@@ -116,7 +126,7 @@ class BaseModel:
             raise WoodshedError(
                 "The autoencoder of this base was released; load the base again to decode latents."
             )
-        latents = latents.to(self.device, torch.float32)
+        latents = latents.to(_place(self.autoencoder), torch.float32)
         audio = in_chunks(
             lambda x: self.autoencoder.decode(x).sample,
             latents,
@@ -139,10 +149,10 @@ class BaseModel:
         encoded = self.tokenizer(
             text, truncation=True, max_length=self.prompt_tokens, padding="max_length", return_tensors="pt"
         )
-        ids, mask = encoded.input_ids.to(self.device), encoded.attention_mask.to(self.device)
+        place = _place(self.text_encoder)
+        ids, mask = encoded.input_ids.to(place), encoded.attention_mask.to(place)
         if not mask.any():
-            width = self.transformer.config.cond_token_dim
-            return PromptEmbedding(torch.zeros(0, width, device=self.device))
+            return PromptEmbedding(torch.zeros(0, self.transformer.config.cond_token_dim, device=place))
         states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return PromptEmbedding(states[mask.bool()].float())
 
@@ -165,15 +175,19 @@ class BaseModel:
         )
         return output[0]
 
+    @property
+    def _is_training(self) -> bool:
+        return self.repeats_padding and torch.is_grad_enabled()
+
     def _context(self, conditions: Conditions, duration: torch.Tensor) -> torch.Tensor:
         """(batch, prompt_tokens + 1, width): prompt, learned padding, duration; all zero where dropped.
 
-        Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too. With
-        `repeats_padding` only as much padding as the longest prompt needs, and one row.
+        Stability zeroes the whole cross-attention input of the unconditional branch, the duration token too. In
+        training only as much padding as the longest prompt needs, and one row.
         """
         padding = self.transformer.prompt_padding_embedding.to(duration.dtype)
         longest = max(len(prompt.tokens) for prompt in conditions.prompts)
-        length = longest + 1 if self.repeats_padding else self.prompt_tokens
+        length = longest + 1 if self._is_training else self.prompt_tokens
         rows = [
             torch.cat([p.tokens.to(padding), padding.expand(length - len(p.tokens), -1)])
             for p in conditions.prompts
@@ -186,12 +200,16 @@ class BaseModel:
     def _local_condition(self, noisy: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """(batch, 1 + channels, frames): mask and masked latents; zeros, never nothing, since it has biases.
 
-        With `repeats_padding` zeros are those of one frame, which is added to all.
+        In training zeros are those of one frame, which is added to all.
         """
         mask, kept = conditions.kept_mask, conditions.kept_latents
         batch, channels, frames = noisy.shape
-        if self.repeats_padding and (mask is None or not mask.any()):
+        if self._is_training and (mask is None or not mask.any()):
             return noisy.new_zeros(batch, 1 + channels, 1)
         if mask is None or kept is None:
             return noisy.new_zeros(batch, 1 + channels, frames)
         return torch.cat([mask, kept], dim=1).to(noisy)
+
+
+def _place(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

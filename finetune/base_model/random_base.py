@@ -28,18 +28,21 @@ def random_base(size: str, precision: Precision, device: torch.device) -> BaseMo
     with torch.device("meta"):
         transformer: Any = StableAudio3DiTModel(**geometry)
     stored, compute = types_of(precision, device)
-    torch.nn.Module.to(transformer, stored).to_empty(device=device)
+    place = device if precision in ("float32", "bfloat16") else torch.device("cpu")
+    torch.nn.Module.to(transformer, stored).to_empty(device=place)
     _draw(transformer)
     head = geometry["embed_dim"] // geometry["num_heads"]
-    transformer.rotary_pos_emb.inv_freq = rotary_frequencies(max(head // 2, 32)).to(device)
+    transformer.rotary_pos_emb.inv_freq = rotary_frequencies(max(head // 2, 32)).to(place)
     if is_packed(precision, device):
-        pack(transformer, precision, compute, device)
-    embedder: Any = StableAudio3DurationEmbedder()
+        pack(transformer, precision, compute)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        embedder: Any = StableAudio3DurationEmbedder()
     return BaseModel(
         name=size,
         fingerprint="random",
         post_trained=False,
-        transformer=transformer.eval().requires_grad_(False),
+        transformer=transformer.eval().requires_grad_(False).to(device),
         duration_embedder=embedder.to(device).eval().requires_grad_(False),
         autoencoder=None,
         text_encoder=None,

@@ -6,7 +6,7 @@ bitsandbytes. Only linear layers are packed: norms, embeddings and convolutions 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
@@ -19,19 +19,18 @@ NF4_BLOCK = 64  # weights that share a scale
 
 
 def load_frozen(model: str, precision: Precision, device: torch.device) -> BaseModel:
-    """The base called `model` on `device` with its linear layers in `precision`, to train on.
+    """The base called `model` with its linear layers in `precision`, to be trained on on `device`, and in main memory
+    so far: the parts never need to be on a GPU all at once.
 
     It computes in bfloat16 where the device has instructions for it and the weights are no wider, else in float32.
     Raises WoodshedError as `load_base` does.
     """
     read, compute = types_of(precision, device)
-    if not is_packed(precision, device):
-        return load_base(model, read, device)
-    base = load_base(model, read, "cpu")
-    base.duration_embedder.to(device)
-    base.autoencoder.to(device)
-    pack(base.text_encoder, "bfloat16", compute, device)
-    pack(base.transformer, precision, compute, device)
+    base = load_base(model, read)
+    if read != compute:
+        pack(base.text_encoder, "bfloat16", compute)
+    if is_packed(precision, device):
+        pack(base.transformer, precision, compute)
     return base
 
 
@@ -55,13 +54,12 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def pack(module: nn.Module, precision: Precision, compute: torch.dtype, device: torch.device) -> None:
-    """Replace the linear layers of `module`, one by one, with packed ones on `device` that compute in `compute`."""
+def pack(module: nn.Module, precision: Precision, compute: torch.dtype) -> None:
+    """Replace the linear layers of `module`, one by one, with packed ones that compute in `compute`."""
     for name, layer in list(module.named_modules()):
         if isinstance(layer, nn.Linear):
             parent, _, last = name.rpartition(".")
-            setattr(module.get_submodule(parent), last, PackedLinear(layer, precision, compute, device))
-    module.to(device)
+            setattr(module.get_submodule(parent), last, PackedLinear(layer, precision, compute))
     for parameter in module.parameters():
         parameter.data = parameter.data.to(compute)
 
@@ -69,13 +67,11 @@ def pack(module: nn.Module, precision: Precision, compute: torch.dtype, device: 
 class PackedLinear(nn.Linear):
     """A frozen linear layer. `weight` is unpacked anew whenever it is asked for: (out, in) in the type computed in."""
 
-    def __init__(
-        self, layer: nn.Linear, precision: Precision, compute: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, layer: nn.Linear, precision: Precision, compute: torch.dtype) -> None:
         nn.Module.__init__(self)  # a linear layer to whoever asks, without making the weight of one
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.packed = _PACKINGS[precision](layer.weight.detach().to(device), compute)
-        bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(device, compute), False)
+        self.packed = _PACKINGS[precision](layer.weight.detach(), compute)
+        bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().to(compute), False)
         self.register_parameter("bias", bias)
 
     @property
@@ -138,6 +134,11 @@ class _NF4(nn.Module):
             weight.to(compute).contiguous(), blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"
         )
         self.register_buffer("values", values)
+
+    def _apply(self, change: Any, recurse: bool = True) -> Self:
+        super()._apply(change, recurse)
+        self.scales.to(self.values.device)
+        return self
 
     def unpacked(self) -> torch.Tensor:
         from bitsandbytes.functional import dequantize_4bit

@@ -77,6 +77,8 @@ def build_recipe(entries: list[tuple[str, str, Any]], source: str) -> Recipe:
         if "${" in str(value):
             problems.append(f"{where}{key} holds '${{', which a recipe cannot; write the value itself.")
             continue
+        if isinstance(value, bool) and {"on", "off"} & set(_choices(key)):  # YAML reads on and off as truths
+            value = "on" if value else "off"
         try:
             OmegaConf.update(config, key, value, merge=False)
         except OmegaConfBaseException:
@@ -128,12 +130,19 @@ def _unknown(key: str, known: list[str]) -> str:
 
 def wanted_value(key: str) -> str:
     """What a value of this key is, in words."""
+    choices = _choices(key)
+    return "one of " + ", ".join(choices) if choices else VALUES[_hint(key)]
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    """The words that a value of this key may be, none where it is no choice of words."""
+    hint = _hint(key)
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _hint(key: str) -> Any:
     group, _, name = key.rpartition(".")
-    tree = get_type_hints(Recipe)[group] if group else Recipe
-    hint = get_type_hints(tree)[name]
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
-    return VALUES[hint]
+    return get_type_hints(get_type_hints(Recipe)[group] if group else Recipe)[name]
 
 
 def _help(key: str) -> str:

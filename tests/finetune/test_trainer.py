@@ -133,7 +133,7 @@ def test_gradient_checkpointing_changes_memory_alone(
     tiny_base_folder: Path, dataset: Path, tmp_path: Path
 ) -> None:
     one = train(make_recipe(tiny_base_folder, dataset, tmp_path / "a", adapter__dropout=0.1)).run
-    settings = {"training__gradient_checkpointing": True, "adapter__dropout": 0.1}
+    settings = {"training__gradient_checkpointing": "on", "adapter__dropout": 0.1}
     other = train(make_recipe(tiny_base_folder, dataset, tmp_path / "b", **settings)).run
     first, second = (load_file(run / "adapter/adapter_model.safetensors") for run in (one, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
