@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from finetune.adapter.attach import Adapter, inject
 from finetune.adapter.formats import find_adapter
 from finetune.adapter.formats.peft import CONFIG, PARTS, PREFIX, WEIGHTS, place, read_config
-from finetune.adapter.formats.tensors import read_header, read_tensors
+from finetune.adapter.formats.tensors import read_header, read_tensors, with_header
 from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
@@ -39,7 +39,7 @@ def save_adapter(adapter: Adapter, folder: Path, card: dict[str, Any]) -> None:
             own = {
                 PREFIX + n.removeprefix(part + "."): w for n, w in state.items() if n.startswith(part + ".")
             }
-            save_file(own, here / WEIGHTS, metadata=header)
+            (here / WEIGHTS).write_bytes(with_header(save(own), header))
             written = config.to_dict() | {"base_model_name_or_path": card["base"], "inference_mode": True}
             (here / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True, default=_plain) + "\n")
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from small_adapters import FACTS, little_base, merge, modules, predict, random_adapter
 
 from finetune.adapter.formats import FORMATS, Format, read_adapter, read_facts, write_adapter
+from finetune.adapter.formats.tensors import write_tensors
 from finetune.adapter.low_rank import LowRankAdapter
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
@@ -261,3 +262,16 @@ def test_conversions_say_what_they_rewrite(tmp_path: Path) -> None:
     assert "ranks 2, 4 were filled up with zeros to 4" in notes[0]
     assert "one alpha" in notes[1]
     assert write_adapter(adapter, "peft", tmp_path / "b", torch.float32) == []
+
+
+def test_the_same_adapter_is_the_same_file(tmp_path: Path) -> None:
+    """The order of a header's keys is not left to chance, and PyTorch's library reads what we wrote."""
+    tensors = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(5, dtype=torch.float16)}
+    header = {"woodshed": '{"step": 1}', "é": "ü", "modelspec.title": "kit"}
+    for number, order in enumerate((header, dict(reversed(header.items())))):
+        write_tensors(tmp_path / f"{number}.safetensors", tensors, order)
+    one, other = (tmp_path / f"{number}.safetensors" for number in (0, 1))
+    assert one.read_bytes() == other.read_bytes()
+    with safe_open(one, "pt") as held:
+        assert header.items() <= held.metadata().items()
+        assert all(torch.equal(held.get_tensor(name), tensors[name]) for name in tensors)

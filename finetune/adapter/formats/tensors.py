@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,13 +82,21 @@ def refuse_pickle(path: Path) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str]) -> None:
     """Write beside `path` and rename. The header gets the SHA-256 of all bytes after it, as ModelSpec and the
     web UIs count it, where it has room for it."""
-    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    content = save(whole)
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     start = 8 + int.from_bytes(content[:8], "little")
     digest = hashlib.sha256(memoryview(content)[start:]).hexdigest()
-    del content
     hashes = {key: form.format(digest) for key, form in _HASH_KEYS.items()}
-    write_file(path, save(whole, metadata={"format": "pt", **header, **hashes}))
+    write_file(path, with_header(content, {"format": "pt", **header, **hashes}))
+
+
+def with_header(content: bytes, header: Mapping[str, str]) -> bytes:
+    """A safetensors file that had none with this header, in the order of its keys: the library's own has no order, and
+    the same adapter would be other bytes each time."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    whole = {"__metadata__": dict(sorted(header.items())), **json.loads(content[8:start])}
+    text = json.dumps(whole, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at whole words
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
 
 
 def _damaged(path: Path, error: Exception) -> WoodshedError:
