@@ -13,15 +13,11 @@ from accelerate import Accelerator
 from data_prep.dataset import Clip, DatasetError
 from data_prep.dataset import clips as read_clips
 from finetune.adapter import Adapter, AdapterSettings, attach
-<<<<<<< others
+from finetune.average import MovingAverage, make_average
 from finetune.base_model import BaseModel
 from finetune.base_model.distinct import compute_padding_once
 from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision, computes_in_bfloat16, load_frozen
-=======
-from finetune.average import MovingAverage, make_average
-from finetune.base_model import BaseModel, load_base
->>>>>>> learning
 from finetune.batches import Batches
 from finetune.captions import possible_captions
 from finetune.errors import WoodshedError

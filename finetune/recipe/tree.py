@@ -70,17 +70,12 @@ class TrainingGroup:
     gradient_accumulation: int = option(1, "passes in one step: their gradients are averaged", low=1)
     checkpoint_every: int = option(100, "steps between checkpoints", low=1)
     keep_checkpoints: int = option(2, "newest checkpoints that are kept", low=1)
-<<<<<<< others
     gradient_checkpointing: Literal["auto", "on", "off"] = option(
         "auto", "compute activations again instead of keeping them; auto: in as many blocks as memory asks for"
     )
-    max_gradient_norm: float = option(1.0, "longer gradients are shortened to this norm", above=0)
-=======
-    gradient_checkpointing: bool = option(False, "less memory for about half as much time again")
     max_gradient_norm: float | None = option(
         1.0, "longer gradients are shortened to this norm; null: never", above=0
     )
->>>>>>> learning
     conditioning_dropout: float = option(0.1, "share of clips trained without a prompt", low=0, high=1)
     inpainting: bool = option(True, "train to fill gaps and to continue, as the base was")
     inpainting_shares: list[float] = option(  # noqa: RUF009
