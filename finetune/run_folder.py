@@ -139,8 +139,9 @@ def recipe_of(run: Path) -> Recipe:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of the keys that decide what is learned."""
-    kept = {key: value for key, value in values(recipe).items() if key not in FREE_KEYS}
+    """SHA-256 of the keys that decide what is learned, and of no name or place."""
+    ignored = {*FREE_KEYS, "name", "output.root"}
+    kept = {key: value for key, value in values(recipe).items() if key not in ignored}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
