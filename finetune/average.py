@@ -24,7 +24,8 @@ class MovingAverage:
         """Take in the adapter as it is after `step`, from 1. Early steps weigh more, (1 + step) / (10 + step) is kept
         at most, so that the beginning is soon forgotten."""
         kept = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), self.adapter.parameters(), 1 - kept)
+        own: list[torch.Tensor] = list(self.adapter.parameters())
+        torch._foreach_lerp_(list(self.weights.values()), own, 1 - kept)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:

@@ -52,9 +52,9 @@ def fitting_blocks(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: Seq
 
 
 def adapter_bytes(recipe: Recipe, adapter: Adapter) -> int:
-    """Bytes of gradients and optimizer state."""
+    """Bytes of gradients, optimizer state and moving average."""
     weights = sum(parameter.numel() for parameter in adapter.parameters())
-    return weights * (4 + STATE_BYTES[recipe.optimizer.name])
+    return weights * (4 + STATE_BYTES[recipe.optimizer.name] + (4 if recipe.training.ema else 0))
 
 
 def longest_frames(recipe: Recipe, base: BaseModel, clips: Sequence[Clip]) -> int:
@@ -62,6 +62,8 @@ def longest_frames(recipe: Recipe, base: BaseModel, clips: Sequence[Clip]) -> in
     crop = base.seconds_to_frames(recipe.data.crop_seconds)
     longest = max(base.seconds_to_frames(clip.seconds) for clip in clips if clip.split == "train")
     silence = 0.0 if recipe.data.length == "excerpt" else SILENCE_MEANS * recipe.training.silence_seconds
+    if recipe.data.crop == "whole" and longest > crop:
+        return longest
     return max(2, min(crop, longest + math.ceil(silence * base.sample_rate / base.samples_per_latent)))
 
 

@@ -59,7 +59,7 @@ def _base_problems(recipe: Recipe, base: BaseModel) -> Iterator[str]:
 
 def _disk_problems(recipe: Recipe, base: BaseModel, adapter: Adapter) -> Iterator[str]:
     weights = sum(parameter.numel() for parameter in adapter.parameters())
-    one_checkpoint = weights * (4 + STATE_BYTES[recipe.optimizer.name])
+    one_checkpoint = weights * (4 + STATE_BYTES[recipe.optimizer.name] + (4 if recipe.training.ema else 0))
     needed = (recipe.training.keep_checkpoints + 1) * one_checkpoint + weights * 4 + FREE_BYTES
     folder = from_home(recipe.output.root).absolute()
     while not folder.exists():

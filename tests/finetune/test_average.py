@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from finetune.adapter.folder import read_state
 from finetune.average import make_average
 from finetune.base_model import BaseModel
 from finetune.tracking import read_log
-from finetune.trainer import resume, train
+from finetune.trainer import train
 
 SETTINGS = {"training__ema": 0.8, "adapter__targets": "attention", "samples__every": 0}
 
@@ -70,14 +69,3 @@ def test_it_is_what_a_run_is_judged_by_and_leaves(
         [row["held_out_loss"] for row in read_log(each) if "held_out_loss" in row] for each in (plain, run)
     ]
     assert losses[0][0] == losses[1][0] and losses[0][-1] != losses[1][-1]
-
-
-def test_a_resumed_run_goes_on_with_it_bit_for_bit(
-    tiny_base_folder: Path, dataset: Path, tmp_path: Path
-) -> None:
-    run = train(make_recipe(tiny_base_folder, dataset, tmp_path / "runs", **SETTINGS)).run
-    before = load_file(run / "checkpoints/step-000006/average.safetensors")
-    shutil.rmtree(run / "checkpoints/step-000006")
-    resume(run, [])
-    after = load_file(run / "checkpoints/step-000006/average.safetensors")
-    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
