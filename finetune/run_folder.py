@@ -102,7 +102,7 @@ def resumed_recipe(run: Path, overrides: list[str]) -> Recipe:
     Raises WoodshedError when there is no run, or when a change would make it another one; the message lists them.
     """
     began = recipe_of(run)
-    recipe = load_recipe(run / "recipe.yaml", overrides)
+    recipe = located(load_recipe(run / "recipe.yaml", overrides))
     old, new = values(began), values(recipe)
     changed = [key for key in differing_keys(began, recipe) if key not in FREE_KEYS]
     if old["training.steps"] != new["training.steps"] and began.optimizer.schedule == "cosine":

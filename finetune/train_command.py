@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
-from finetune.command_line import STOPPED, AsJson, report
+from finetune.command_line import STOPPED, AsJson, report, words
 
 if TYPE_CHECKING:
+    from finetune.sweep import Sweep
     from finetune.trainer import RunResult
 
 Overrides = Annotated[
@@ -24,6 +27,16 @@ Overrides = Annotated[
 def train(
     recipe: Annotated[Path, typer.Argument(help="The YAML recipe, such as recipes/starter.yaml.")],
     changes: Overrides = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep", help="Train every combination of values given as KEY=A,B,C, and compare them."
+        ),
+    ] = False,
+    wandb_sweep: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write such a grid as FILE for `wandb sweep`; nothing is trained."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an adapter as a recipe says, into the run folder OUTPUT.ROOT/NAME.
@@ -32,11 +45,24 @@ def train(
     woodshed resume goes on from it, bit for bit. SIGUSR1 saves one and goes on. Listen to samples/ while it runs.
     RUN/adapter is the adapter at the end, RUN/best the one with the lowest held-out loss.
 
+    Runs of --sweep lie in OUTPUT.ROOT/NAME/, named by their values; the same command goes on with what was stopped.
+
     Example: woodshed train recipes/starter.yaml data.dataset=mykit
     """
+    changes = changes or []
+    if wandb_sweep:
+        _write_wandb_sweep(wandb_sweep, recipe, changes, as_json)
+        return
+    if sweep:
+        from finetune.sweep import run_sweep
+
+        _report_sweep(run_sweep(recipe, changes), as_json)
+        return
     from finetune.recipe import load_recipe
 
-    read = load_recipe(recipe, changes or [])  # a typing error is told before seconds of imports
+    read = load_recipe(recipe, changes)  # a typing error is told before seconds of imports
+    if "WANDB_SWEEP_ID" in os.environ:  # its agent starts all of its runs under one name
+        read.name += f"-{os.environ['WANDB_RUN_ID']}"
     from finetune.trainer import train as train_run
 
     _report(train_run(read), as_json)
@@ -68,7 +94,9 @@ def resume(
     if run.startswith("wandb:"):
         from finetune.tracking.wandb_fetch import fetch_run
 
-        folder, changes = fetch_run(run, root, changes)
+        folder = fetch_run(run, root, changes)
+    elif root:
+        raise typer.BadParameter("a run that lies here goes on where it lies; --root is for wandb:… alone.")
     from finetune.trainer import fork as fork_run
     from finetune.trainer import resume as resume_run
 
@@ -88,3 +116,32 @@ def _report(result: RunResult, as_json: bool) -> None:
     report(result, as_json, escape("\n".join(lines)))
     if result.status == "stopped":
         raise typer.Exit(STOPPED)
+
+
+def _report_sweep(done: Sweep, as_json: bool) -> None:
+    if not as_json:
+        table = Table(*done.runs[0].values, "best held out", "at step", "at the end", "base", "", box=None)
+        for run in done.runs:
+            numbers = (
+                run.best_held_out_loss,
+                run.best_step,
+                run.held_out_loss_after,
+                run.held_out_loss_before,
+            )
+            table.add_row(*run.values.values(), *map(_number, numbers), run.status)
+        words.print(table)
+    report(done, as_json, escape(f"{done.status.capitalize()}. The runs lie in {done.folder}"))
+    if done.status == "stopped":
+        raise typer.Exit(STOPPED)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _write_wandb_sweep(out: Path, recipe: Path, changes: list[str], as_json: bool) -> None:
+    from finetune.files import write_file
+    from finetune.sweep import wandb_sweep
+
+    write_file(out, wandb_sweep(recipe, changes).encode())
+    report({"file": out}, as_json, escape(f"Start it with: wandb sweep {out}"))

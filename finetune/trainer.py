@@ -57,7 +57,7 @@ def train(recipe: Recipe) -> RunResult:
 
 def resume(run: Path, overrides: list[str]) -> RunResult:
     """Go on with a run from its last whole checkpoint, exactly as if it had never stopped."""
-    recipe = located(resumed_recipe(run, overrides))
+    recipe = resumed_recipe(run, overrides)
     return _run(run, lambda: begin(run, recipe))
 
 
