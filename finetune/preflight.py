@@ -60,7 +60,9 @@ def _base_problems(recipe: Recipe, base: BaseModel) -> Iterator[str]:
 def _disk_problems(recipe: Recipe, base: BaseModel, adapter: Adapter) -> Iterator[str]:
     weights = sum(parameter.numel() for parameter in adapter.parameters())
     one_checkpoint = weights * (4 + STATE_BYTES[recipe.optimizer.name] + (4 if recipe.training.ema else 0))
-    needed = (recipe.training.keep_checkpoints + 1) * one_checkpoint + weights * 4 + FREE_BYTES
+    besides = 3  # the one that is written before another goes, the best, the last before the loss went away
+    adapters = 2 * 4 * weights  # at the end and the best
+    needed = (recipe.training.keep_checkpoints + besides) * one_checkpoint + adapters + FREE_BYTES
     folder = from_home(recipe.output.root).absolute()
     while not folder.exists():
         folder = folder.parent
