@@ -32,9 +32,13 @@ def possible_captions(clips: Iterable[Clip], group: DataGroup) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+def has_trigger(text: str, trigger: str) -> bool:
+    return bool(_word(trigger).search(text))
+
+
 def with_trigger(text: str, trigger: str) -> str:
     """`text` with the trigger in it: where it stands, else before its first sentence, after the tags."""
-    if _word(trigger).search(text):
+    if has_trigger(text, trigger):
         return text
     tags, dot, sentence = text.partition(". ")
     if dot and re.match(r"\w+: ", tags):

@@ -10,25 +10,40 @@ import torch
 from data_prep.dataset import SAMPLE_RATE, Clip
 from finetune.adapter import Adapter
 from finetune.base_model import BaseModel, base_to_train
+from finetune.captions import has_trigger
 from finetune.errors import WoodshedError
 from finetune.files import from_home
 from finetune.optimizer import GPU_ONLY, STATE_BYTES
+from finetune.progress import say
 from finetune.recipe import Recipe
 
 FREE_BYTES = 200e6  # left over for everything else that writes to the disk
 
 
 def check_dataset(recipe: Recipe, clips: Sequence[Clip]) -> None:
-    """Raises WoodshedError when there is nothing to train on."""
-    if not any(clip.split == "train" for clip in clips):
+    """Raises WoodshedError when there is nothing to train on; says what is not as the recipe may mean it."""
+    trained = [clip for clip in clips if clip.split == "train"]
+    if not trained:
         raise WoodshedError(
             f"The dataset '{recipe.data.dataset}' has no training clips; `woodshed prep` says why it left them out."
         )
-    long = [clip for clip in clips if clip.split == "train" and clip.seconds > recipe.data.crop_seconds]
-    if recipe.data.crop == "bars" and long and not any(clip.bars for clip in long):
+    if recipe.data.crop == "bars":
+        _check_bars([clip for clip in trained if clip.seconds > recipe.data.crop_seconds])
+    trigger = recipe.data.trigger
+    if trigger and not any(has_trigger(text, trigger) for clip in trained for text in clip.captions):
+        say(f"data.trigger: '{trigger}' stands in no caption of the dataset; it is put in while training.")
+
+
+def _check_bars(long: list[Clip]) -> None:
+    unknown = sum(clip.bars is None for clip in long)
+    if long and unknown == len(long):
         raise WoodshedError(
             "data.crop: bars was asked for, and of no clip longer than data.crop_seconds are the bars known. Run "
             "`woodshed prep` again with --bpm, or take data.crop=random."
+        )
+    if unknown:
+        say(
+            f"data.crop: the bars of {unknown} of {len(long)} long clips are not known; they are cropped anywhere."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ import torch
 from conftest import make_recipe, write_dataset
 from safetensors.torch import load_file
 
+from data_prep.dataset import clips
 from finetune.adapter import load_adapter
 from finetune.adapter.folder import read_state
 from finetune.base_model import load_base
 from finetune.errors import WoodshedError
+from finetune.preflight import check_dataset
+from finetune.recipe import Recipe
 from finetune.tracking import read_log
 from finetune.trainer import resume, train
 
@@ -95,6 +99,20 @@ def test_bars_that_no_clip_knows_are_said_before_anything_is_done(
     with pytest.raises(WoodshedError, match=r"of no clip longer than data\.crop_seconds are the bars known"):
         train(make_recipe(tiny_base_folder, dataset, tmp_path / "runs", data__crop="bars"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_may_be_meant_otherwise_is_said(
+    recipe: Recipe, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings = dataset / "recordings.jsonl"
+    recordings.write_text(recordings.read_text().replace("take 1.wav", "another.wav"))
+    group = replace(recipe.data, crop="bars", trigger="mykti")
+    check_dataset(replace(recipe, data=group), clips(dataset))
+    said = capsys.readouterr().err
+    assert "the bars of 1 of 3 long clips are not known; they are cropped anywhere" in said
+    assert "'mykti' stands in no caption of the dataset; it is put in while training" in said
+    check_dataset(replace(recipe, data=replace(group, crop="random", trigger="fast")), clips(dataset))
+    assert capsys.readouterr().err == ""
 
 
 def test_blocks_that_the_base_has_not_are_said_before_anything_is_done(

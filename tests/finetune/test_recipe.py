@@ -55,6 +55,20 @@ def test_a_recipe_survives_its_own_yaml(tmp_path: Path) -> None:
     assert other.optimizer.learning_rate == 2e-4
 
 
+@pytest.mark.parametrize("layers", ["0-7,12", "0,3", "12"])
+def test_ranges_of_blocks_are_read_as_they_are_written(layers: str, tmp_path: Path) -> None:
+    file = tmp_path / "blocks.yaml"
+    file.write_text(f"name: a\nadapter:\n  layers: {layers}\n", encoding="utf-8")
+    assert load_recipe(file, [f"data.dataset={tmp_path}"]).adapter.layers == layers
+    again = load_recipe(file, [f"data.dataset={tmp_path}", f"adapter.layers={layers}"])
+    assert again.adapter.layers == layers and load_recipe(_saved(again, file), []).adapter.layers == layers
+
+
+def _saved(recipe: Recipe, file: Path) -> Path:
+    file.write_text(to_yaml(recipe), encoding="utf-8")
+    return file
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     told = problems(
         tmp_path,
