@@ -29,15 +29,28 @@ MEASURED = {
     "trained": 100,
 }
 SLOWER = {**MEASURED, "own": 5_000_000_000, "step_seconds": [4.0, 4.0, 4.0]}
-THEIRS = Result("stability", "lora", "fp32", True, False, SLOWER, None)
-OURS = Result("woodshed", "lora", "fp32", False, False, MEASURED, None)
+THEIRS = Result("stability", "lora", "fp32", True, False, False, SLOWER, None)
+OURS = Result("woodshed", "lora", "fp32", False, False, False, MEASURED, None)
 
 
 def test_woodshed_trains_the_case_and_names_the_layers_it_adapts(tmp_path: Path) -> None:
     geometry = light("tiny")
     write_checkpoint(tmp_path / "tiny", geometry)
     task = Task(
-        "woodshed", "dora", "fp32", True, False, "", str(tmp_path / "tiny"), "attention", 21, 4, 1, 2, 1
+        "woodshed",
+        "dora",
+        "fp32",
+        True,
+        False,
+        False,
+        "",
+        str(tmp_path / "tiny"),
+        "attention",
+        21,
+        4,
+        1,
+        2,
+        1,
     )
     measured = measure(task)
     names = json.loads(task.names_file.read_text())
@@ -52,9 +65,18 @@ def test_woodshed_trains_the_case_and_names_the_layers_it_adapts(tmp_path: Path)
 
 def test_woodshed_comes_first_and_stability_at_the_bases_it_has() -> None:
     arguments = Namespace(
-        adapter=["lora"], base_dtype=["fp32", "nf4"], compile=False, checkout=Path("there"), targets="all", frames=216,
-        rank=16, threads=2, steps=5, warm_up=1,
-    )  # fmt: skip
+        adapter=["lora"],
+        base_dtype=["fp32", "nf4"],
+        compile=False,
+        lend_products=False,
+        checkout=Path("there"),
+        targets="all",
+        frames=216,
+        rank=16,
+        threads=2,
+        steps=5,
+        warm_up=1,
+    )
     order = [(task.code, task.base, task.checkpointing) for task in tasks(arguments, Path("folder"))]
     assert order == [
         ("woodshed", "fp32", False),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ ADAPTED = "adapted.json"
 
 @dataclass(frozen=True)
 class Task:
-    """One contestant. `code` is `stability` or `woodshed`, `base` how the frozen weights are kept (`BASES`).
+    """One contestant. `code` is `stability` or `woodshed`, `base` how the frozen weights are kept.
 
-    `folder` holds the checkpoint in Stability's layout; `ADAPTED` beside it names the layers that get an adapter, in
-    Stability's words, and is written by Woodshed's contestant.
+    `lend_products` is for Stability's (see `reference_stability`). `folder` holds the checkpoint in Stability's layout;
+    `ADAPTED` beside it names the layers that get an adapter, in Stability's words, and is written by Woodshed's
+    contestant.
     """
 
     code: str
@@ -30,6 +32,7 @@ class Task:
     base: str
     checkpointing: bool
     compile: bool
+    lend_products: bool
     checkout: str
     folder: str
     targets: str
@@ -46,12 +49,16 @@ class Task:
 
 @dataclass
 class Contestant:
-    """Ready to train: `loss` is a forward pass on the case; `longest_gradient` clips the norm, None where it is not."""
+    """Ready to train: `loss` is a forward pass on the case; `longest_gradient` clips the norm, None where it is not.
+
+    `products` is to surround the backward pass.
+    """
 
     loss: Callable[[], torch.Tensor]
     parameters: list[torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     longest_gradient: float | None
+    products: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
 @dataclass

@@ -92,7 +92,8 @@ def measure(task: Task) -> Measured:
 def step(contestant: Contestant) -> float:
     """One step of training, to its end on a GPU too; its loss."""
     loss = contestant.loss()
-    loss.backward()
+    with contestant.products:
+        loss.backward()
     if contestant.longest_gradient is not None:
         torch.nn.utils.clip_grad_norm_(contestant.parameters, contestant.longest_gradient)
     contestant.optimizer.step()

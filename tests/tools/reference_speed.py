@@ -52,6 +52,7 @@ class Result:
     base: str
     checkpointing: bool
     compile: bool
+    lend_products: bool
     measured: dict[str, Any] | None
     failure: str | None
 
@@ -59,7 +60,7 @@ class Result:
     def name(self) -> str:
         """Woodshed's with what was switched on; Stability's trainer has no such switches."""
         if self.code == "stability":
-            return self.code
+            return self.code + (", fp32 products" if self.lend_products and self.base == "bf16" else "")
         switches = {"checkpointing": self.checkpointing, "compiled": self.compile}
         return ", ".join([self.code, *(word for word, on in switches.items() if on)])
 
@@ -94,6 +95,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base-dtype", nargs="+", choices=BASES, default=["fp32", "bf16"])
     parser.add_argument("--targets", choices=TARGETS, default="all", help="layers with an adapter")
     parser.add_argument("--compile", action="store_true", help="Woodshed compiled as well")
+    parser.add_argument(
+        "--lend-products",
+        action="store_true",
+        help="products of Stability's bf16 step in fp32, for a processor that has none in bf16",
+    )
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=1, help="steps before these that are not timed")
@@ -114,6 +120,7 @@ def tasks(arguments: argparse.Namespace, folder: Path) -> Iterator[Task]:
                 base=base,
                 checkpointing=False,
                 compile=False,
+                lend_products=arguments.lend_products,
                 checkout=str(arguments.checkout),
                 folder=str(folder),
                 targets=arguments.targets,
@@ -157,7 +164,8 @@ def run(task: Task, limit: float) -> Result:
             failure = words[-1] if words else f"ended by signal {-done.returncode}"
     except subprocess.TimeoutExpired:
         failure = f"over {limit:g} s"
-    result = Result(task.code, task.adapter, task.base, task.checkpointing, task.compile, measured, failure)
+    switches = task.checkpointing, task.compile, task.lend_products
+    result = Result(task.code, task.adapter, task.base, *switches, measured, failure)
     said = failure if measured is None else f"{statistics.median(measured['step_seconds']):.3g} s a step"
     print(f"{task.adapter} {task.base} {result.name}: {said}", file=sys.stderr, flush=True)
     return result

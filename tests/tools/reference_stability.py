@@ -4,10 +4,15 @@ That is: every block is checkpointed, the frozen base in bfloat16 under autocast
 `bf16-mixed`) or everything in float32 (`fp32`), adapters as parametrizations in float32, AdamW with its defaults, no
 clipping of gradients, padding masked. Left out are conditioning dropout and inpainting masks, which cost nothing, and
 the parts that are not trained: autoencoder and text encoder. Needs einops and packaging beside PyTorch.
+
+A processor without instructions for bfloat16 takes an hour for such a step. With `lend_products` the operands of each
+product are turned to float32 for it and the result back, which is faster than anything bfloat16 could be there and
+leaves what is kept in memory as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from functools import partial
@@ -17,6 +22,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from tests.tools.reference_case import Contestant, Task, make_case, read_config
 
@@ -53,11 +60,12 @@ def prepare(task: Task, device: torch.device) -> Contestant:
     tokens[0, : len(case.tokens)] = case.tokens
     is_real = (torch.arange(places, device=device) < len(case.tokens))[None]
     latents, noise, t = (value.to(device) for value in (case.latents, case.noise, case.t))
+    lent = _Float32Products() if half and task.lend_products else contextlib.nullcontext()
     everything = torch.ones(1, task.frames, dtype=torch.bool, device=device)
     kept_mask = torch.zeros(1, 1, task.frames, device=device)  # everything is to be made
 
     def loss() -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with lent, torch.autocast(device.type, torch.bfloat16, enabled=half):
             told = {
                 "prompt": [text.apply_padding(tokens, is_real), is_real],
                 "seconds_total": model.conditioner.conditioners["seconds_total"]([case.seconds], device),
@@ -68,7 +76,44 @@ def prepare(task: Task, device: torch.device) -> Contestant:
             predicted = model(noisy, t, cond=told, padding_mask=everything)
             return torch.nn.functional.mse_loss(predicted, noise - latents)
 
-    return Contestant(loss, parameters, torch.optim.AdamW(parameters, **OPTIMIZER), longest_gradient=None)
+    optimizer = torch.optim.AdamW(parameters, **OPTIMIZER)
+    return Contestant(loss, parameters, optimizer, longest_gradient=None, products=lent)
+
+
+class _Float32Products(TorchDispatchMode):
+    """Within it products of bfloat16 tensors are computed in float32."""
+
+    ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    PRODUCTS = (
+        torch.ops.aten.mm.default,
+        torch.ops.aten.addmm.default,
+        torch.ops.aten.bmm.default,
+        torch.ops.aten.convolution.default,
+        torch.ops.aten.convolution_backward.default,
+        ATTENTION,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
+    )
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function not in self.PRODUCTS or not _any_half(args):
+            return function(*args, **kwargs)
+        results = function(*tree_map_only(torch.Tensor, _single, args), **kwargs)
+        if function is self.ATTENTION:  # its second answer, the logarithms of sums, is float32 anyway
+            return results[0].bfloat16(), results[1]
+        return tree_map_only(torch.Tensor, _half, results)
+
+
+def _any_half(args: Any) -> bool:
+    return any(isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16 for value in args)
+
+
+def _single(value: torch.Tensor) -> torch.Tensor:
+    return value.float() if value.dtype == torch.bfloat16 else value
+
+
+def _half(value: torch.Tensor) -> torch.Tensor:
+    return value.bfloat16() if value.dtype == torch.float32 else value
 
 
 def _model(config: dict[str, Any], folder: str, device: torch.device) -> Any:
