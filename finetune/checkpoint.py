@@ -71,7 +71,8 @@ def latest_checkpoint(run: Path, up_to: float = math.inf) -> Checkpoint | None:
 
 def checkpoint_folders(run: Path) -> list[Path]:
     """Newest first."""
-    return sorted((run / "checkpoints").glob("step-*"), key=step_of, reverse=True)
+    folders = (run / "checkpoints").glob("step-*")
+    return sorted((each for each in folders if each.name[5:].isdecimal()), key=step_of, reverse=True)
 
 
 def step_of(folder: Path) -> int:

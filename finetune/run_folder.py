@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_prep.dataset import Clip
 from finetune.errors import WoodshedError
-from finetune.files import from_home, remove_leftovers, write_file
+from finetune.files import from_home, make_folder, remove_leftovers, write_file
 from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml, values
 
 CACHE = ".cache"  # beside the runs, shared by them
@@ -74,7 +74,7 @@ def new_run(recipe: Recipe) -> Path:
 
 def write_recipe(run: Path, recipe: Recipe) -> None:
     """Write recipe.yaml with every key and the folders it names from the root, so that it holds from anywhere."""
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     remove_leftovers(run)
     write_file(run / "recipe.yaml", to_yaml(located(recipe)).encode())
 
