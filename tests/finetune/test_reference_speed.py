@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tools.adapters import light
 from tests.tools.random_checkpoint import write_checkpoint
 from tests.tools.reference_case import Task, make_case
 from tests.tools.reference_contestant import measure
 from tests.tools.reference_speed import Result, reference_of, row, table, tasks, together
+from tests.tools.reference_stability import Float32Products
 from tests.tools.stability_geometry import checkpoint_shapes
 
 MEASURED = {
@@ -120,3 +122,16 @@ def test_rounds_together_take_every_step_and_the_largest_peak() -> None:
     assert both.measured["step_seconds"] == [1.0, 2.0, 3.0, 9.0, 9.0, 9.0]
     assert both.measured["own"] == 3_500_000_000
     assert together([OURS, replace(OURS, measured=None, failure="gone")]).failure == "gone"
+
+
+def test_lent_products_are_those_of_float32_rounded_once_and_keep_the_type() -> None:
+    x, w = (torch.randn(8, 8, generator=torch.Generator().manual_seed(i)).bfloat16() for i in (1, 2))
+    w.requires_grad_()
+    with Float32Products():
+        product = x @ w
+        product.sum().backward()
+        heard = torch.nn.functional.scaled_dot_product_attention(*(3 * [x[None, None]]))
+    assert torch.equal(product, (x.float() @ w.float()).bfloat16())
+    assert w.grad is not None
+    assert torch.equal(w.grad, (x.float().T @ torch.ones(8, 8)).bfloat16())
+    assert heard.dtype == torch.bfloat16

@@ -60,7 +60,7 @@ def prepare(task: Task, device: torch.device) -> Contestant:
     tokens[0, : len(case.tokens)] = case.tokens
     is_real = (torch.arange(places, device=device) < len(case.tokens))[None]
     latents, noise, t = (value.to(device) for value in (case.latents, case.noise, case.t))
-    lent = _Float32Products() if half and task.lend_products else contextlib.nullcontext()
+    lent = Float32Products() if half and task.lend_products else contextlib.nullcontext()
     everything = torch.ones(1, task.frames, dtype=torch.bool, device=device)
     kept_mask = torch.zeros(1, 1, task.frames, device=device)  # everything is to be made
 
@@ -80,7 +80,7 @@ def prepare(task: Task, device: torch.device) -> Contestant:
     return Contestant(loss, parameters, optimizer, longest_gradient=None, products=lent)
 
 
-class _Float32Products(TorchDispatchMode):
+class Float32Products(TorchDispatchMode):
     """Within it products of bfloat16 tensors are computed in float32."""
 
     ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
