@@ -19,6 +19,7 @@ from finetune.bench.command import app as bench
 from finetune.command_line import STOPPED, AsJson, report, words
 from finetune.errors import WoodshedError
 from finetune.generate_command import generate
+from finetune.plan_command import plan
 from finetune.train_command import resume, train
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("prep")(prep)
 app.command("train")(train)
 app.command("resume")(resume)
+app.command("plan")(plan)
 app.command("generate")(generate)
 app.command("export")(export)
 app.command("convert")(convert)

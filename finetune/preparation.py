@@ -62,21 +62,16 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     A run that does not begin is given its adapter by a checkpoint, and `adapter.init_from` is not looked for. Raises
     WoodshedError before anything is written but the cache of latents.
     """
-    clips = _clips(recipe)
+    clips = training_clips(recipe)
     if not any(clip.split == "validation" for clip in clips):
         say(
             "No clips are held out, so no held-out loss is measured: nothing will say when to stop but your ears."
         )
-    on_cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
-    if recipe.training.device == "cuda" and on_cpu:
-        raise WoodshedError("training.device: cuda was asked for and there is no GPU here; take auto or cpu.")
     accelerator = Accelerator(
-        cpu=on_cpu, gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
+        cpu=on_cpu(recipe), gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
     )
     device = accelerator.device
-    base = load_frozen(recipe.base.model, precision(recipe, device), device)
-    adapter = attach(base, _adapter_settings(recipe, begins), recipe.seed)
-    check_run(recipe, base, adapter, device)
+    base, adapter = adapted_base(recipe, device, begins)
     requests = sample_requests(recipe, clips)
     base.place_encoders(device)
     data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
@@ -84,9 +79,7 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     base.place_rest(device)
     with adapter.absent():
         data = play_prior(base, data, recipe, run.parent / CACHE)
-    compute_padding_once(base)
-    recompute_blocks(base.transformer, fitting_blocks(recipe, base, adapter, clips), bool(recipe.adapter.dropout))
-    adapter.train(True)
+    spare_work(recipe, base, adapter, clips)
     optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.named_parameters()))
     facts = {
         "recipe_sha256": recipe_hash(recipe),
@@ -104,6 +97,31 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     )
 
 
+def on_cpu(recipe: Recipe) -> bool:
+    """Whether this machine trains on its processor. Raises WoodshedError when a GPU was asked for that is not there."""
+    alone = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    if recipe.training.device == "cuda" and alone:
+        raise WoodshedError("training.device: cuda was asked for and there is no GPU here; take auto or cpu.")
+    return alone
+
+
+def adapted_base(recipe: Recipe, device: torch.device, begins: bool = True) -> tuple[BaseModel, Adapter]:
+    """The base, in main memory, with its adapter. Raises WoodshedError with all that would fail later."""
+    base = load_frozen(recipe.base.model, precision(recipe, device), device)
+    adapter = attach(base, _adapter_settings(recipe, begins), recipe.seed)
+    check_run(recipe, base, adapter, device)
+    return base, adapter
+
+
+def spare_work(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Clip]) -> int:
+    """Make steps as cheap as they are to be in training; returns how many blocks compute their activations again."""
+    compute_padding_once(base)
+    recomputed = fitting_blocks(recipe, base, adapter, clips)
+    recompute_blocks(base.transformer, recomputed, bool(recipe.adapter.dropout))
+    adapter.train(True)
+    return recomputed
+
+
 def _encoded(
     base: BaseModel, clips: list[Clip], requests: list[Request], recipe: Recipe, cache: Path
 ) -> EncodedDataset:
@@ -117,7 +135,8 @@ def _encoded(
     return encode_dataset(base, clips, prompts, _silence_frames(recipe, base), cache, turn)
 
 
-def _clips(recipe: Recipe) -> list[Clip]:
+def training_clips(recipe: Recipe) -> list[Clip]:
+    """All clips of the dataset, in one order whatever the folder's. Raises WoodshedError when none is to train on."""
     try:
         clips = sorted(read_clips(Path(recipe.data.dataset)), key=lambda clip: clip.id)
     except DatasetError as error:
