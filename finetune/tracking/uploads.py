@@ -52,8 +52,9 @@ def dataset_artifact(recipe: Recipe) -> wandb.Artifact:
     contents: dict[str, bytes | Path] = {"clips.jsonl": as_lines(rows)}
     if (folder / CARD).is_file():
         contents[CARD] = folder / CARD
-    facts = {"dataset_sha256": dataset_hash(sorted(used, key=lambda clip: clip.id)), "clips": len(rows)}
-    return artifact_of(_valid(f"dataset-{folder.name}"), "dataset", facts, contents)
+    digest = dataset_hash(sorted(used, key=lambda clip: clip.id))
+    facts = {"dataset_sha256": digest, "clips": len(rows)}
+    return artifact_of(f"dataset-{digest[:12]}", "dataset", facts, contents)
 
 
 def checkpoint_artifact(run: Path, recipe: Recipe, wandb_id: str, folder: Path) -> wandb.Artifact:

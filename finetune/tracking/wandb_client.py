@@ -51,4 +51,5 @@ def artifact_of(
 def clear_staging() -> None:
     """Remove the copies once they are sent, or never will be."""
     for file in Path(_STAGING.name).iterdir():
-        file.unlink()
+        if file.is_file():
+            file.unlink()

@@ -18,22 +18,17 @@ from finetune.tracking.wandb_run import WANDB_ID
 
 ADDRESS = "wandb:"
 SECONDS = 30
-HERE = (
-    "data.dataset",
-    "base.model",
-    "adapter.init_from",
-)  # keys that say where something lies on this machine
+HERE = ("data.dataset", "base.model")  # keys that say where something lies on this machine
 _NAME = re.compile(
     r"([A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(safetensors|json|jsonl|yaml)"
 )
 
 
-def fetch_run(address: str, root: Path | None, overrides: list[str]) -> tuple[Path, list[str]]:
+def fetch_run(address: str, root: Path | None, overrides: list[str]) -> Path:
     """Make the folder of the run at `wandb:entity/project/run`, under `root` or where the recipe says.
 
-    `overrides` say where dataset and base lie here; that they are the same is checked by hash when training goes on.
-    Returns the folder and the overrides that are still to be applied. Raises WoodshedError when something is missing;
-    nothing is written then.
+    Of `overrides`, `data.dataset` and `base.model` say where these lie here; that they are the same is checked by hash
+    when training goes on. Raises WoodshedError when something is missing; nothing is written then.
     """
     entity, project, wandb_id = _parts(address)
     here = [text for text in overrides if text.partition("=")[0] in HERE]
@@ -51,7 +46,7 @@ def fetch_run(address: str, root: Path | None, overrides: list[str]) -> tuple[Pa
                     write_file(part / file.relative_to(fetched), file.read_bytes())
             write_file(part / WANDB_ID, wandb_id.encode())
             write_recipe(part, recipe)
-    return run, [text for text in overrides if text not in here]
+    return run
 
 
 def _parts(address: str) -> list[str]:

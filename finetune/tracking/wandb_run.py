@@ -10,6 +10,7 @@ checkpoint, and they are the same.)
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ from finetune.tracking.wandb_client import clear_staging, in_staging, wandb
 INIT_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # how long the end of a run waits for artifacts, and again for rows and samples
 FAILED_SECONDS = 10.0  # the same when it was broken off
+CLIENT_SECONDS = 5.0  # what the client needs itself, after it has given up
 WANDB_ID = "wandb_id.txt"
 
 
@@ -74,9 +76,11 @@ def _begin(run: Path, recipe: Recipe) -> Any:
                 settings=_settings(),
             )
     except (wandb.errors.Error, TimeoutError) as error:
+        said = " ".join(str(error).split())
         raise WoodshedError(
-            f"Weights & Biases could not be reached ({error}). Run `wandb login`, or train with "
-            f"tracking.wandb=offline and send the run later with `woodshed resume {run} tracking.wandb=online`."
+            f"Weights & Biases could not be reached ({said}). Run `wandb login` and go on by `woodshed resume {run}`, "
+            f"or go on without it: woodshed resume {run} tracking.wandb=offline. A later resume with "
+            "tracking.wandb=online sends everything."
         ) from error
 
 
@@ -102,10 +106,11 @@ def _settings() -> Any:
 
 
 def _wandb_id(run: Path) -> str:
-    """The id that this run has at Weights & Biases, made up once."""
+    """The id that this run has at Weights & Biases, made up once, or by the agent of a sweep there."""
     file = run / WANDB_ID
     if not file.exists():
-        write_file(file, uuid.uuid4().hex[:12].encode())
+        given = os.environ["WANDB_RUN_ID"] if "WANDB_SWEEP_ID" in os.environ else uuid.uuid4().hex[:12]
+        write_file(file, given.encode())
     return file.read_text(encoding="utf-8")
 
 
@@ -120,12 +125,13 @@ class _Sender:
         self._troubled = False
         self._rows = Background("wandb rows", self._trouble)
         self._artifacts = Background("wandb artifacts", self._trouble)
-        self._last_checkpoint: Any = None
         if self._online:
-            say(f"Weights & Biases: {client_run.entity}/{client_run.project}/{client_run.id}")
             self._artifacts.later(self._use_dataset)
             for folder in checkpoint_folders(run)[:1]:
                 self._later_checkpoint(folder)
+        if self._online and recipe.tracking.upload_checkpoints:
+            address = f"wandb:{client_run.entity}/{client_run.project}/{client_run.id}"
+            say(f"On another machine this run goes on by: woodshed resume {address}")
 
     def add(self, row: Row) -> None:
         """A row of the log; its step is sent once a row of another one comes."""
@@ -139,7 +145,9 @@ class _Sender:
         if step < self._client_run.starting_step:
             return
         numbers = {**_numbers(row), "peak_memory_bytes": peak_bytes(self._device)}
-        self._rows.later(lambda: self._client_run.log({**numbers, **self._samples(step)}, step=step))
+        self._rows.later(
+            lambda: self._client_run.log({**numbers, **self._samples(step)}, step=step, commit=True)
+        )
         folder = self._run / "checkpoints" / f"step-{step:06}"
         if folder.is_dir():
             self._later_checkpoint(folder)
@@ -177,10 +185,10 @@ class _Sender:
         """Whatever goes wrong there is said once and changes nothing here."""
         if not self._troubled:
             self._troubled = True
-            say(f"Weights & Biases: {error} Training goes on; {self._cure()}")
-
-    def _cure(self) -> str:
-        return f"what is missing there is sent by `woodshed resume {self._run}`."
+            said = " ".join(str(error).split()).removesuffix(".")
+            say(
+                f"Weights & Biases: {said}. Nothing is lost: `woodshed resume {self._run}` sends what is missing there."
+            )
 
     def finish(self, ended_well: bool) -> None:
         """End the session. What cannot be sent in time is sent by the next one."""
@@ -191,9 +199,8 @@ class _Sender:
             self._artifacts.later(self._log_adapter)
         sent = self._artifacts.finished(seconds)
         self._rows.later(lambda: self._client_run.finish(exit_code=0 if ended_well else 1))
-        sent = self._rows.finished(seconds) and sent
-        if not sent and not self._troubled:
-            say(f"Weights & Biases has not got everything; {self._cure()}")
+        if not (self._rows.finished(seconds + CLIENT_SECONDS) and sent):
+            self._trouble(TimeoutError(f"not everything could be sent in {seconds:g} s"))
 
 
 def _on_gpu(recipe: Recipe) -> bool:

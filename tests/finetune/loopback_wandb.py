@@ -75,14 +75,18 @@ class Server:
 
     def __init__(self) -> None:
         self.url = ""
+        self.lock = threading.RLock()
+        self.closing = threading.Event()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.runs: dict[str, Run] = {}
         self.artifacts: list[StoredArtifact] = []
         self.stored: dict[str, bytes] = {}
         self.received: list[tuple[str, bytes]] = []  # path, headers and body
         self.unknown: list[str] = []
         self.trouble: Callable[[str], int | str | None] = lambda path: None
-        self.lock = threading.RLock()
-        self.closing = threading.Event()
 
     def run(self) -> Run:
         """The only run."""
@@ -106,7 +110,7 @@ class Server:
     def address(self, key: str) -> str:
         return f"{self.url}/storage/{key}"
 
-    def wait_until(self, true: Callable[[], bool], seconds: float = 30.0) -> None:
+    def wait_until(self, true: Callable[[], bool], seconds: float = 120.0) -> None:
         until = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < until, "what the test waits for did not happen"
