@@ -13,7 +13,7 @@ from finetune.files import write_file, write_folder
 from finetune.recipe import Recipe, load_recipe
 from finetune.run_folder import located, new_run, write_recipe
 from finetune.tracking.uploads import checkpoint_name
-from finetune.tracking.wandb_client import wandb
+from finetune.tracking.wandb_client import in_staging, wandb
 from finetune.tracking.wandb_run import WANDB_ID
 
 ADDRESS = "wandb:"
@@ -60,9 +60,10 @@ def _parts(address: str) -> list[str]:
 
 def _download(artifact_name: str, address: str, folder: Path) -> None:
     try:
-        artifact = wandb.Api(timeout=SECONDS).artifact(artifact_name, type="checkpoint")
-        _check_names(artifact.manifest.entries)
-        artifact.download(str(folder), skip_cache=True)
+        with in_staging():
+            artifact = wandb.Api(timeout=SECONDS).artifact(artifact_name, type="checkpoint")
+            _check_names(artifact.manifest.entries)
+            artifact.download(str(folder), skip_cache=True)
     except (wandb.errors.Error, ValueError, OSError) as error:
         raise WoodshedError(
             f"No checkpoint of '{address}' could be fetched ({error}). A run keeps them there when it is trained with "

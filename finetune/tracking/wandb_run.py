@@ -40,6 +40,7 @@ INIT_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # how long the end of a run waits for artifacts, and again for rows and samples
 FAILED_SECONDS = 10.0  # the same when it was broken off
 CLIENT_SECONDS = 5.0  # what the client needs itself, after it has given up
+SILENT_SECONDS = 5.0  # longer waits are told
 WANDB_ID = "wandb_id.txt"
 
 
@@ -47,8 +48,7 @@ WANDB_ID = "wandb_id.txt"
 def wandb_run(run: Path, recipe: Recipe, kept: list[Row]) -> Iterator[Callable[[Row], None]]:
     """Yields `send(row)`. `kept` are the rows of the log so far; those that the server lacks are sent first."""
     sender = _Sender(run, recipe, _begin(run, recipe))
-    for row in kept:
-        sender.add(row)
+    sender.catch_up(kept)
     ended_well = False
     try:
         yield sender.add
@@ -122,13 +122,11 @@ class _Sender:
         self._device = torch.device("cuda" if _on_gpu(recipe) else "cpu")
         self._online = recipe.tracking.wandb == "online"
         self._step_row: Row = {}
-        self._troubled = False
+        self._live = self._troubled = False
         self._rows = Background("wandb rows", self._trouble)
         self._artifacts = Background("wandb artifacts", self._trouble)
         if self._online:
             self._artifacts.later(self._use_dataset)
-            for folder in checkpoint_folders(run)[:1]:
-                self._later_checkpoint(folder)
         if self._online and recipe.tracking.upload_checkpoints:
             address = f"wandb:{client_run.entity}/{client_run.project}/{client_run.id}"
             say(f"On another machine this run goes on by: woodshed resume {address}")
@@ -139,18 +137,29 @@ class _Sender:
             self._send_step()
         self._step_row |= row
 
+    def catch_up(self, kept: list[Row]) -> None:
+        """Send what the server lacks of earlier sessions, and the newest checkpoint."""
+        for row in kept:
+            self.add(row)
+        if self._step_row:
+            self._send_step()
+        for folder in checkpoint_folders(self._run)[:1]:
+            self._later_checkpoint(folder)
+        self._live = True
+
     def _send_step(self) -> None:
         row, self._step_row = self._step_row, {}
         step = row["step"]
         if step < self._client_run.starting_step:
             return
-        numbers = {**_numbers(row), "peak_memory_bytes": peak_bytes(self._device)}
+        numbers = _numbers(row)
+        folder = self._run / "checkpoints" / f"step-{step:06}"
+        if self._live:
+            numbers["peak_memory_bytes"] = peak_bytes(self._device)
+            self._later_checkpoint(folder)
         self._rows.later(
             lambda: self._client_run.log({**numbers, **self._samples(step)}, step=step, commit=True)
         )
-        folder = self._run / "checkpoints" / f"step-{step:06}"
-        if folder.is_dir():
-            self._later_checkpoint(folder)
 
     def _samples(self, step: int) -> dict[str, Any]:
         return samples(self._run, step) if self._recipe.tracking.upload_audio else {}
@@ -162,14 +171,18 @@ class _Sender:
             clear_staging()
 
     def _later_checkpoint(self, folder: Path) -> None:
-        if self._online and self._recipe.tracking.upload_checkpoints:
+        if self._online and self._recipe.tracking.upload_checkpoints and folder.is_dir():
             self._artifacts.later(lambda: self._log_checkpoint(folder))
 
     def _log_checkpoint(self, folder: Path) -> None:
-        """Log a checkpoint unless it was removed meanwhile for newer ones."""
-        if folder.is_dir():
+        """Log a checkpoint unless it, or the best adapter, has been replaced meanwhile by a newer one."""
+        if not folder.is_dir():
+            return
+        try:
             artifact = checkpoint_artifact(self._run, self._recipe, self._client_run.id, folder)
-            self._log_artifact(artifact, ["latest", folder.name])
+        except FileNotFoundError:
+            return
+        self._log_artifact(artifact, ["latest", folder.name])
 
     def _log_adapter(self) -> None:
         if (self._run / "adapter").is_dir():
@@ -197,10 +210,18 @@ class _Sender:
             self._send_step()
         if ended_well and self._online:
             self._artifacts.later(self._log_adapter)
-        sent = self._artifacts.finished(seconds)
+        sent = self._wait(self._artifacts, seconds)
         self._rows.later(lambda: self._client_run.finish(exit_code=0 if ended_well else 1))
-        if not (self._rows.finished(seconds + CLIENT_SECONDS) and sent):
+        if not (self._wait(self._rows, seconds + CLIENT_SECONDS) and sent):
             self._trouble(TimeoutError(f"not everything could be sent in {seconds:g} s"))
+
+    def _wait(self, work: Background, seconds: float) -> bool:
+        if work.finished(min(seconds, SILENT_SECONDS)):
+            return True
+        say(
+            f"Sending to Weights & Biases, for {seconds:g} s at most; Ctrl-C leaves the rest to `woodshed resume`."
+        )
+        return work.finished(max(seconds - SILENT_SECONDS, 0.0))
 
 
 def _on_gpu(recipe: Recipe) -> bool:

@@ -120,6 +120,7 @@ def test_a_run_is_one_across_a_kill_and_a_resume_and_goes_on_elsewhere_bit_for_b
     elsewhere = tmp_path / "elsewhere"
     copied = shutil.copytree(dataset, elsewhere / "kit")
     dataset.rename(tmp_path / "away")
+    wandb.teardown()  # the other machine's client is another process
     address = f"wandb:{ENTITY}/woodshed/{server.run().name}"
     there = fetch_run(
         address, elsewhere / "runs", [f"data.dataset={copied}", f"base.model={tiny_base_folder}"]
@@ -163,8 +164,9 @@ def check_nothing_private(server: Server, folders: list[Path]) -> None:
     for folder in folders:
         assert str(folder).encode() not in sent
     assert not re.search(rb'["\s:=](/|[A-Z]:\\)(home|root|tmp|var|Users|work)\b', sent), "an absolute path"
+    words = b"\n".join(re.findall(rb"[\x20-\x7e\s]{20,}", sent))  # weights hold any two letters
     for name in (USER, socket.gethostname(), os.uname().nodename):
-        assert not re.search(rb"\b" + re.escape(name.encode()) + rb"\b", sent), name
+        assert not re.search(rb"\b" + re.escape(name.encode()) + rb"\b", words), name
 
 
 def check_no_secret(folder: Path) -> None:
