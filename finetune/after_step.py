@@ -11,6 +11,7 @@ from finetune.files import sync
 from finetune.interrupt import Requests
 from finetune.preparation import Training
 from finetune.progress import say
+from finetune.rank import is_main
 from finetune.run_state import as_used, checkpoint_of, write_adapter
 from finetune.samples import save_samples
 from finetune.tracking import Row
@@ -61,18 +62,28 @@ def after_step(training: Training, step: int, log: Log, requests: Requests) -> E
         ending = ending_after(training, step, log, requests)
     over = ending in ("finished", "stopped early")
     if training.requests and (step % recipe.samples.every == 0 or step == training.origin or over):
-        with as_used(training):
-            save_samples(training.base, training.data, training.requests, training.run, step)
+        _write(lambda: _sample(training, step))
     if step == training.origin:
         return ending
     if better:
-        write_adapter(training, step, training.run / "best")
+        _write(lambda: write_adapter(training, step, training.run / "best"))
     if better or ending or requests.save or step % recipe.training.checkpoint_every == 0:
-        _save(training, step, log)
+        _write(lambda: _save(training, step, log))
         if requests.save:
             requests.save = False
             say(f"Saved after step {step}.")
     return ending
+
+
+def _write(work: Callable[[], object]) -> None:
+    """Of several processes one writes; the others wait for it at the next step's gradients."""
+    if is_main():
+        work()
+
+
+def _sample(training: Training, step: int) -> None:
+    with as_used(training):
+        save_samples(training.base, training.data, training.requests, training.run, step)
 
 
 def _validate(training: Training, step: int, log: Log) -> bool:

@@ -59,6 +59,15 @@ def excerpt_seconds(clips: Sequence[Clip], length: str) -> float | None:
     return None if length == "whole" else statistics.median(seconds_total(clip, length) for clip in clips)
 
 
+def make_buckets(crops: Crops, clips: Sequence[EncodedClip]) -> list[list[EncodedClip]]:
+    """Clips by the length they are trained at, and by whether their end is in it."""
+    buckets = defaultdict(list)
+    for clip in clips:
+        frames = crops.frames(clip)
+        buckets[frames, clip.frames > frames].append(clip)
+    return [buckets[key] for key in sorted(buckets)]
+
+
 @dataclass(frozen=True)
 class Batches:
     """The batches of a run over the dataset's training clips."""
@@ -71,10 +80,10 @@ class Batches:
     def crops(self) -> Crops:
         return make_crops(self.base, self.recipe.data)
 
-    def of_step(self, step: int) -> list[Batch]:
-        """The batches whose gradients step `step`, counted from 1, averages."""
+    def of_step(self, step: int, rank: int = 0, processes: int = 1) -> list[Batch]:
+        """The batches whose gradients step `step`, counted from 1, averages; of several processes the one's share."""
         passes = self.recipe.training.gradient_accumulation
-        return [self._batch((step - 1) * passes + number) for number in range(passes)]
+        return [self._batch((step - 1) * passes + number) for number in range(rank, passes, processes)]
 
     def _batch(self, number: int) -> Batch:
         clips = self._clips(number)
@@ -124,7 +133,7 @@ class Batches:
 
     def _in_epochs(self, clips: Sequence[EncodedClip], name: str, number: int) -> list[EncodedClip]:
         """The `number`-th batch of `clips`, from 0, when each of them comes once an epoch."""
-        buckets = self._buckets(clips)
+        buckets = make_buckets(self.crops, clips)
         size = self.recipe.training.batch_size
         per_epoch = sum(math.ceil(len(bucket) / size) for bucket in buckets)
         epoch, position = divmod(number, per_epoch)
@@ -134,14 +143,6 @@ class Batches:
             order = torch.randperm(len(bucket), generator=generator).tolist()
             batches += [[bucket[i] for i in order[at : at + size]] for at in range(0, len(bucket), size)]
         return batches[int(torch.randperm(per_epoch, generator=generator)[position])]
-
-    def _buckets(self, clips: Sequence[EncodedClip]) -> list[list[EncodedClip]]:
-        """Clips by the length they are trained at, and by whether their end is in it."""
-        crops, buckets = self.crops, defaultdict(list)
-        for clip in clips:
-            frames = crops.frames(clip)
-            buckets[frames, clip.frames > frames].append(clip)
-        return [buckets[key] for key in sorted(buckets)]
 
     def _excerpt(self, clip: EncodedClip, turned: bool, generator: torch.Generator) -> torch.Tensor:
         latents, frames = clip.latents(turned), self.crops.frames(clip)

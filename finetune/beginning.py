@@ -12,6 +12,7 @@ from finetune.errors import WoodshedError
 from finetune.files import remove_leftovers, write_folder
 from finetune.preparation import Training, prepare
 from finetune.progress import say
+from finetune.rank import is_main
 from finetune.recipe import Recipe
 from finetune.run_folder import Parent, read_parent, recipe_hash, recipe_of, write_recipe
 from finetune.run_state import checkpoint_of, load, write_adapter
@@ -27,13 +28,15 @@ def begin(run: Path, recipe: Recipe) -> tuple[Training, int]:
         if parent is not None:
             raise WoodshedError(f"The run '{run}' lost the checkpoint of '{parent.name}' that it began with.")
         training = prepare(run, recipe)
-        write_recipe(run, recipe)
+        if is_main():
+            write_recipe(run, recipe)
         return training, 0
     _check_steps(recipe, checkpoint)
     training = prepare(run, recipe, parent, begins=False)
     _check_same(training, checkpoint)
-    write_recipe(run, recipe)
-    _restore_best(training, checkpoint.step)
+    if is_main():
+        write_recipe(run, recipe)
+        _restore_best(training, checkpoint.step)
     load(training, checkpoint)
     return training, checkpoint.step
 
@@ -64,11 +67,18 @@ def begin_fork(run: Path, recipe: Recipe, parent: Path) -> tuple[Training, int]:
         )
         checkpoint = replace(checkpoint, optimizer={}, facts={**checkpoint.facts, "optimizer": {}})
     load(training, checkpoint)
-    with write_folder(run) as folder:
-        save_checkpoint(folder, checkpoint_of(training, checkpoint.step), keep=1)
-        (folder / "parent.json").write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")
-        write_recipe(folder, recipe)
+    if is_main():
+        _write_fork(run, training, checkpoint.step)
     return training, checkpoint.step
+
+
+def _write_fork(run: Path, training: Training, step: int) -> None:
+    assert training.parent is not None
+    with write_folder(run) as folder:
+        save_checkpoint(folder, checkpoint_of(training, step), keep=1)
+        parent = json.dumps(asdict(training.parent), indent=1)
+        (folder / "parent.json").write_text(parent + "\n", encoding="utf-8")
+        write_recipe(folder, training.recipe)
 
 
 def _check_steps(recipe: Recipe, checkpoint: Checkpoint) -> None:

@@ -73,9 +73,9 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process was still writing in `folder`."""
     for left in folder.glob(f".*{PART}*"):
         if left.is_dir():
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         else:
-            left.unlink()
+            left.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

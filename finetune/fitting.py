@@ -5,9 +5,9 @@ One block is measured: what autograd keeps of it, and its input. Everything else
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ import torch
 from data_prep.dataset import Clip
 from finetune.adapter import Adapter
 from finetune.base_model import BaseModel
-from finetune.batches import Batch
+from finetune.batches import Batch, make_buckets
+from finetune.crops import make_crops
 from finetune.example import example_batch
+from finetune.latents import EncodedClip
 from finetune.loss import batch_loss
 from finetune.memory import available, counting_kept
 from finetune.optimizer import STATE_BYTES
@@ -45,7 +47,7 @@ def fitting_blocks(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: Seq
     blocks = len(base.transformer.transformer_blocks)
     if recipe.training.gradient_checkpointing != "auto":
         return blocks if recipe.training.gradient_checkpointing == "on" else 0
-    batch = example_batch(base, recipe.training.batch_size, longest_frames(recipe, base, clips), inpainting=True)
+    batch = example_batch(base, *largest_batch(recipe, base, clips), inpainting=True)
     room = USED_SHARE * available(base.device) - adapter_bytes(recipe, adapter)
     measured = block_bytes(base, batch)
     return next((n for n in range(blocks) if measured.step(n) <= room), blocks)
@@ -57,14 +59,22 @@ def adapter_bytes(recipe: Recipe, adapter: Adapter) -> int:
     return weights * (4 + STATE_BYTES[recipe.optimizer.name] + (4 if recipe.training.ema else 0))
 
 
-def longest_frames(recipe: Recipe, base: BaseModel, clips: Sequence[Clip]) -> int:
-    """Latents of the longest clip of a batch, silence after it included."""
-    crop = base.seconds_to_frames(recipe.data.crop_seconds)
-    longest = max(base.seconds_to_frames(clip.seconds) for clip in clips if clip.split == "train")
-    silence = 0.0 if recipe.data.length == "excerpt" else SILENCE_MEANS * recipe.training.silence_seconds
-    if recipe.data.crop == "whole" and longest > crop:
-        return longest
-    return max(2, min(crop, longest + math.ceil(silence * base.sample_rate / base.samples_per_latent)))
+def largest_batch(recipe: Recipe, base: BaseModel, clips: Sequence[Clip]) -> tuple[int, int]:
+    """How many clips, and how many latents of each, silence after them included, in the largest batch that can come."""
+    crops = make_crops(base, recipe.data)
+    trained = [
+        EncodedClip(clip, base.seconds_to_frames(clip.seconds), Path())
+        for clip in clips
+        if clip.split == "train"
+    ]
+    silence = base.seconds_to_frames(SILENCE_MEANS * recipe.training.silence_seconds)
+    sizes = []
+    for bucket in make_buckets(crops, trained):
+        frames = crops.frames(bucket[0])
+        if recipe.data.length == "whole" and bucket[0].frames == frames:
+            frames = max(frames, min(frames + silence, crops.most))
+        sizes.append((min(recipe.training.batch_size, len(bucket)), max(2, frames)))
+    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def block_bytes(base: BaseModel, batch: Batch) -> BlockBytes:

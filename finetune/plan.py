@@ -16,7 +16,7 @@ from data_prep.dataset import Clip
 from finetune.adapter import Adapter
 from finetune.base_model import BaseModel, decoding
 from finetune.example import example_batch
-from finetune.fitting import longest_frames
+from finetune.fitting import largest_batch
 from finetune.loss import batch_loss
 from finetune.memory import available, peak_bytes, reset_peak
 from finetune.optimizer import STATE_BYTES, make_optimizer
@@ -52,6 +52,7 @@ class Plan:
     adapter_parameters: int
     training_clips: int
     held_out_clips: int
+    largest_batch: int
     longest_frames: int
     recomputed_blocks: int
     blocks: int
@@ -89,8 +90,8 @@ def make_plan(recipe: Recipe) -> Plan:
         base.place_rest(device)
         recomputed = spare_work(recipe, base, adapter, clips)
         report(2, "two steps")
-        frames = longest_frames(recipe, base, clips)
-        step_seconds, forward_seconds = _train(watch, recipe, base, adapter, clips, frames)
+        size, frames = largest_batch(recipe, base, clips)
+        step_seconds, forward_seconds = _train(watch, recipe, base, adapter, clips, (size, frames))
         report(3, "a sample")
         _sample(watch, recipe, base, clips, forward_seconds / frames)
         report(4, "")
@@ -104,6 +105,7 @@ def make_plan(recipe: Recipe) -> Plan:
         adapter_parameters=sum(parameter.numel() for parameter in parameters),
         training_clips=sum(clip.split == "train" for clip in clips),
         held_out_clips=sum(clip.split == "validation" for clip in clips),
+        largest_batch=size,
         longest_frames=frames,
         recomputed_blocks=recomputed,
         blocks=len(base.transformer.transformer_blocks),
@@ -152,12 +154,18 @@ def _encode(watch: _Watch, base: BaseModel, clips: list[Clip]) -> None:
 
 
 def _train(
-    watch: _Watch, recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Clip], frames: int
+    watch: _Watch,
+    recipe: Recipe,
+    base: BaseModel,
+    adapter: Adapter,
+    clips: list[Clip],
+    largest: tuple[int, int],
 ) -> tuple[float, float]:
     """Seconds of a step on the longest batch, and of a forward pass of one clip."""
     training, group = recipe.training, recipe.validation
     optimizer = make_optimizer(recipe.optimizer, adapter.named_parameters())
-    batch = example_batch(base, training.batch_size, frames, inpainting=training.inpainting)
+    size, frames = largest
+    batch = example_batch(base, size, frames, inpainting=training.inpainting)
 
     def step() -> None:
         for _ in range(training.gradient_accumulation):

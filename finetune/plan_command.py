@@ -168,8 +168,8 @@ def _table(plan: Plan, room: int, price: float | None) -> Table:
     for name, value in {
         "adapter": f"{plan.adapter_parameters / 1e6:.2f} M weights on {plan.adapted_modules} layers",
         "clips": f"{plan.training_clips} to train on, {plan.held_out_clips} held out",
-        "longest": f"{plan.longest_frames} latents",
-        "a step": f"{plan.step_seconds:.2f} s on the longest batch",
+        "largest batch": f"{plan.largest_batch} of {plan.longest_frames} latents",
+        "a step": f"{plan.step_seconds:.2f} s on it",
         "checkpointing": f"{plan.recomputed_blocks} of {plan.blocks} blocks are computed again",
         "disk": f"{plan.disk_bytes / 1e9:.2f} GB",
         "licence of the base": plan.licence or "no file",

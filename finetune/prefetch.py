@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from finetune.batches import Batch, Batches
+from finetune.rank import processes, rank
 
 AHEAD = 2  # steps for each thread that may be ready before they are needed
 
@@ -56,7 +57,7 @@ def _in_order(
 
 
 def _of_step(batches: Batches, pin: bool, step: int) -> list[Batch]:
-    made = batches.of_step(step)
+    made = batches.of_step(step, rank(), processes())
     return _pinned(made) if pin else made
 
 

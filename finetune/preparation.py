@@ -27,6 +27,7 @@ from finetune.latents import EncodedDataset, encode_dataset
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
+from finetune.processes import make_accelerator
 from finetune.progress import say
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
@@ -67,18 +68,17 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
         say(
             "No clips are held out, so no held-out loss is measured: nothing will say when to stop but your ears."
         )
-    accelerator = Accelerator(
-        cpu=on_cpu(recipe), gradient_accumulation_steps=recipe.training.gradient_accumulation, mixed_precision="no"
-    )
+    accelerator = make_accelerator(on_cpu(recipe), recipe.training.gradient_accumulation)
     device = accelerator.device
     base, adapter = adapted_base(recipe, device, begins)
     requests = sample_requests(recipe, clips)
-    base.place_encoders(device)
-    data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
-    base.release_encoders()
-    base.place_rest(device)
-    with adapter.absent():
-        data = play_prior(base, data, recipe, run.parent / CACHE)
+    with accelerator.main_process_first():  # the others find it in the cache
+        base.place_encoders(device)
+        data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
+        base.release_encoders()
+        base.place_rest(device)
+        with adapter.absent():
+            data = play_prior(base, data, recipe, run.parent / CACHE)
     spare_work(recipe, base, adapter, clips)
     optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.named_parameters()))
     facts = {

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from finetune.rank import is_main
+
 SECONDS_BETWEEN_LINES = 15.0
 
-console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 
 Report = Callable[[int, str], None]  # how many are done, and what to say beside it
 

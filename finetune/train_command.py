@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune.command_line import STOPPED, AsJson, report, words
+from finetune.rank import is_main
 
 if TYPE_CHECKING:
     from finetune.sweep import Sweep
@@ -104,6 +105,8 @@ def resume(
 
 
 def _report(result: RunResult, as_json: bool) -> None:
+    if not is_main():
+        return
     lines = [f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min"]
     if result.verdict is not None:
         lines.append(result.verdict)

@@ -21,11 +21,13 @@ from finetune.loss import batch_loss
 from finetune.optimizer import learning_rate, set_rate
 from finetune.prefetch import prefetched
 from finetune.preparation import Training
+from finetune.processes import SharedGradients, agree
 from finetune.progress import progress_bar, say
+from finetune.rank import is_main, processes, rank
 from finetune.recipe import Recipe
 from finetune.run_folder import forked_recipe, located, new_run, resumed_recipe
 from finetune.run_state import write_adapter
-from finetune.tracking import read_log, tracking
+from finetune.tracking import rows_until, tracking
 from finetune.watch import best_validation, validations
 
 
@@ -72,10 +74,13 @@ def _run(run: Path, start: Callable[[], tuple[Training, int]]) -> RunResult:
     began = time.monotonic()
     with _exact_arithmetic(), disk_failures_in_words(run), save_requests() as requests:
         training, step = start()
-        with tracking(run, training.recipe, 0 if step == training.origin else step) as write:
-            log = Log(read_log(run), write)
+        since = 0 if step == training.origin else step
+        rows = rows_until(run, since)
+        with tracking(run, training.recipe, since) as write:
+            log = Log(rows, write)
             step, ending = _loop(training, step, log, requests)
-            write_adapter(training, step, run / "adapter")
+            if is_main():
+                write_adapter(training, step, run / "adapter")
     if ending == "stopped":
         say(f"Stopped after step {step}. Go on with: woodshed resume {run}")
     return _result(run, ending, step, log, time.monotonic() - began)
@@ -116,7 +121,7 @@ def _loop(training: Training, step: int, log: Log, requests: Requests) -> tuple[
             ending = ending_after(training, step, log, requests)
         while ending is None:
             step += 1
-            row = _step(training, step, next(batches))
+            row = _step(training, step, next(batches), requests)
             rate = (step - first) / (time.monotonic() - began)
             log.add({"step": step, **row, "steps_per_second": round(rate, 4)})
             check_diverged(training, step, log.loss)
@@ -125,26 +130,28 @@ def _loop(training: Training, step: int, log: Log, requests: Requests) -> tuple[
     return step, ending
 
 
-def _step(training: Training, step: int, batches: list[Batch]) -> dict[str, float]:
+def _step(training: Training, step: int, batches: list[Batch], requests: Requests) -> dict[str, float]:
     """One optimizer step. Raises Diverged when the loss is not a number; the adapter in memory is lost then."""
     recipe, accelerator, optimizer = training.recipe, training.accelerator, training.optimizer
     rate = learning_rate(recipe.optimizer, step, recipe.training.steps)
     set_rate(optimizer, rate)
-    torch.manual_seed(seeded(recipe.seed, "dropout", step).initial_seed())
-    losses = []
-    for batch in batches:
-        with accelerator.accumulate():
-            loss = batch_loss(training.base, batch)
-            accelerator.backward(loss)
-            losses.append(loss.detach())
-            if accelerator.sync_gradients:
-                parameters = training.adapter.parameters()
-                norm = accelerator.clip_grad_norm_(parameters, recipe.training.max_gradient_norm or math.inf)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+    parameters, passes = training.adapter.parameters(), recipe.training.gradient_accumulation
+    losses, gradients = [], SharedGradients(accelerator, parameters)
+    for number, batch in enumerate(batches):
+        dropout = seeded(recipe.seed, "dropout", step, rank() + number * processes())
+        torch.manual_seed(dropout.initial_seed())
+        loss = batch_loss(training.base, batch)
+        accelerator.backward(loss / passes)
+        losses.append(loss.detach())
+        gradients.add_pass()
+    gradients.settle()
+    norm = accelerator.clip_grad_norm_(parameters, recipe.training.max_gradient_norm or math.inf)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    heard = agree(accelerator, torch.stack(losses), requests)
     if training.average:
         training.average.update(step)
-    mean, norm = torch.stack([torch.stack(losses).mean(), norm]).tolist()  # the one wait for the device
+    mean, norm = torch.stack([heard.mean(), norm]).tolist()  # the one wait for the device
     check_finite(training, step, mean, norm)
     return {"loss": mean, "gradient_norm": norm, "learning_rate": rate}
 

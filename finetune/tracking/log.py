@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.files import write_file
+from finetune.rank import is_main
 from finetune.recipe import Recipe
 
 Row = dict[str, Any]
@@ -22,6 +23,11 @@ def read_log(run: Path) -> list[Row]:
         with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
     return rows
+
+
+def rows_until(run: Path, step: int) -> list[Row]:
+    """The rows that a run goes on from after `step`: none at the beginning, 0."""
+    return [row for row in read_log(run) if row["step"] <= step] if step else []
 
 
 def as_lines(rows: list[Row]) -> bytes:
@@ -40,7 +46,10 @@ def tracking(run: Path, recipe: Recipe, step: int) -> Iterator[Callable[[Row], N
     before the next step's row is logged, the adapter when the block ends. Raises WoodshedError when the server
     cannot be reached at the beginning; later nothing that happens there is raised or waited for.
     """
-    kept = [row for row in read_log(run) if row["step"] <= step] if step else []
+    if not is_main():  # of several processes one writes
+        yield lambda row: None
+        return
+    kept = rows_until(run, step)
     write_file(run / "log.jsonl", as_lines(kept))
     with (run / "log.jsonl").open("a", encoding="utf-8") as file, _wandb(run, recipe, kept) as send:
 
