@@ -73,5 +73,5 @@ def test_two_processes_train_the_run_that_one_trains(recipes: dict[str, Path], t
 
 def test_a_step_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(WoodshedError, match="gradient_accumulation is 6, .*4 processes.*Set it to 8"):
+    with pytest.raises(WoodshedError, match=r"gradient_accumulation is 6, .*4 processes.*Set it to 8"):
         make_accelerator(cpu=True, passes=6)

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=JOBS, default=JOBS)
     parser.add_argument("--frames", type=int, default=216)
     parser.add_argument("--dtype", nargs="*", default=["bfloat16", "float32"], help="of the base")
+    parser.add_argument("--seconds", type=int, nargs="*", default=ENCODED_SECONDS, help="of audio to encode")
     parser.add_argument("--to", nargs="*", choices=FORMATS, default=FORMATS[:-1])
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
@@ -49,7 +50,7 @@ def main() -> None:
                     command = ["export", str(run), "--to", form, "--out", str(exported(run, form))]
                     say(f"export {form}, base in {dtype}", watched([*WOODSHED, *command]))
         if "encode" in arguments.only:
-            for figures in in_process("_encode", folder)["lengths"]:
+            for figures in in_process("_encode", folder, *arguments.seconds)["lengths"]:
                 say("encode", figures)
 
 
@@ -124,7 +125,7 @@ def import_all() -> None:
     load_base("starter")
 
 
-def _encode(folder: str) -> dict[str, Any]:
+def _encode(folder: str, *lengths: str) -> dict[str, Any]:
     import torch
 
     from finetune.base_model import load_base
@@ -132,8 +133,8 @@ def _encode(folder: str) -> dict[str, Any]:
     base = load_base(folder, torch.bfloat16)
     base.text_encoder = None
     base.encode_audio(torch.zeros(1, 2, 44100))
-    lengths = []
-    for seconds in ENCODED_SECONDS:
+    figures = []
+    for seconds in map(int, lengths):
         audio = torch.rand(1, 2, 44100 * seconds) - 0.5
         before = resident("RssAnon")
         with Peak() as peak:
@@ -141,7 +142,7 @@ def _encode(folder: str) -> dict[str, Any]:
         lengths.append(
             {"audio_seconds": seconds, "seconds": peak.seconds, "added_gb": (peak.own - before) / 1e9}
         )
-    return {"lengths": lengths}
+    return {"lengths": figures}
 
 
 def watched(command: Sequence[str]) -> dict[str, Any]:
