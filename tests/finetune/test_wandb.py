@@ -9,21 +9,20 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile as sf
+from child import start
 from conftest import make_recipe
 from loopback_wandb import ENTITY, KEY, Server, StoredArtifact, loopback_wandb
 from test_resume import assert_same_weights, without_times
 
 from finetune.checkpoint import checkpoint_folders, step_of
 from finetune.errors import WoodshedError
-from finetune.recipe import Recipe, to_yaml
+from finetune.recipe import Recipe
 from finetune.run_folder import write_recipe
 from finetune.tracking import read_log, tracking, wandb_run
 from finetune.tracking.wandb_client import wandb
@@ -76,15 +75,15 @@ def session(recipe: Recipe, after: int, steps: list[int]) -> Path:
 
 
 @contextlib.contextmanager
-def command(recipe: Recipe, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`woodshed train` in a process of its own, which is killed at the end of the block."""
-    file = folder / "recipe.yaml"
-    file.write_text(to_yaml(recipe), encoding="utf-8")
-    with subprocess.Popen([sys.executable, "-m", "finetune", "train", str(file)]) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def training(recipe: Recipe, words: Path) -> Iterator[int]:
+    """A process that trains, by its number; it is killed at the end of the block."""
+    wandb.teardown()  # no thread of the client is there to be forked
+    child = start(lambda: train(recipe), words)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def names(artifact: StoredArtifact) -> list[str]:
@@ -100,9 +99,9 @@ def test_a_run_is_one_across_a_kill_and_a_resume_and_goes_on_elsewhere_bit_for_b
         tracking__upload_checkpoints=True, tracking__upload_adapter=True,
     )  # fmt: skip
     run = tmp_path / "here" / "tiny"
-    with command(recipe, tmp_path) as process:
+    with training(recipe, tmp_path / "words.txt") as process:
         server.wait_until(lambda: len(read_log(run)) > 4)
-        process.send_signal(signal.SIGUSR1)
+        os.kill(process, signal.SIGUSR1)
         server.wait_until(lambda: len(checkpoint_folders(run)) == 1)
         saved = step_of(checkpoint_folders(run)[0])
         server.wait_until(lambda: server.run().steps()[-1:] > [saved])  # it has what will be done again
