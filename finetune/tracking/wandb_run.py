@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from finetune.files import write_file
 from finetune.memory import peak_bytes
 from finetune.progress import say
 from finetune.recipe import Recipe, values
+from finetune.run_folder import read_parent
 from finetune.tracking.background import Background
 from finetune.tracking.log import Row
 from finetune.tracking.uploads import (
@@ -38,7 +40,7 @@ from finetune.tracking.wandb_client import clear_staging, in_staging, wandb
 
 INIT_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # how long the end of a run waits for artifacts, and again for rows and samples
-FAILED_SECONDS = 10.0  # the same when it was broken off
+FAILED_SECONDS = 3.0  # the same when it was broken off
 CLIENT_SECONDS = 5.0  # what the client needs itself, after it has given up
 SILENT_SECONDS = 5.0  # longer waits are told
 WANDB_ID = "wandb_id.txt"
@@ -60,7 +62,10 @@ def wandb_run(run: Path, recipe: Recipe, kept: list[Row]) -> Iterator[Callable[[
 def _begin(run: Path, recipe: Recipe) -> Any:
     """The client's run. Raises WoodshedError when the server cannot be reached or refuses."""
     online = recipe.tracking.wandb == "online"
-    shutil.rmtree(run / "wandb", ignore_errors=True)  # of an earlier start, which this one begins with anyway
+    shutil.rmtree(
+        run / "wandb", ignore_errors=True
+    )  # of an earlier start; what it did not send, this one does
+    config, parent = values(without_folders(recipe)), read_parent(run)
     try:
         with in_staging():
             return wandb.init(
@@ -72,7 +77,7 @@ def _begin(run: Path, recipe: Recipe) -> Any:
                 mode="online" if online else "offline",
                 reinit="create_new",
                 dir=run.absolute(),
-                config=values(without_folders(recipe)),
+                config=config | ({"parent": asdict(parent)} if parent else {}),
                 settings=_settings(),
             )
     except (wandb.errors.Error, TimeoutError) as error:
