@@ -50,7 +50,7 @@ class Slow:
     def __init__(self) -> None:
         self.made: list[int] = []
 
-    def of_step(self, step: int) -> Any:
+    def of_step(self, step: int, *share: int) -> Any:
         time.sleep(0.01)
         if step == 13:
             raise ValueError("a clip is gone")

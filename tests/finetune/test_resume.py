@@ -8,29 +8,51 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from child import end_of, start
-from conftest import make_recipe
+from conftest import make_recipe, write_dataset
 from safetensors.torch import load_file
 
 from finetune.adapter import read_card
+from finetune.adapter.formats import read_facts
 from finetune.checkpoint import checkpoint_folders, step_of
 from finetune.cli import main
 from finetune.errors import WoodshedError
 from finetune.recipe import Recipe, differing_keys, load_recipe, to_yaml
 from finetune.run_folder import recipe_hash
 from finetune.tracking import read_log
-from finetune.trainer import fork, resume, train
+from finetune.trainer import RunResult, fork, resume, train
+
+
+@pytest.fixture
+def recipe(tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> Recipe:
+    return make_recipe(tiny_base_folder, dataset, tmp_path / "runs", samples__every=0)
+
+
+@pytest.fixture(scope="module")
+def one_run(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A finished run of six steps, trained once."""
+    folder = tmp_path_factory.mktemp("one run")
+    data = write_dataset(folder / "dataset", [0.5, 0.5, 0.5, 0.3, 0.8], [0.5, 0.4])
+    return train(make_recipe(tiny_base_folder, data, folder / "runs", samples__every=0))
+
+
+@pytest.fixture
+def finished(one_run: RunResult, tmp_path: Path) -> Path:
+    """A copy of it, to do with as one likes, beside a copy of its cache."""
+    shutil.copytree(one_run.run.parent, tmp_path / "finished")
+    return tmp_path / "finished" / "tiny"
 
 
 def wait_for_step(child: int, run: Path, step: int) -> None:
     until = time.monotonic() + 120
     while not any(row["step"] >= step for row in read_log(run)):
         assert end_of(child, 0) is None and time.monotonic() < until
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def without_times(run: Path) -> list[dict[str, object]]:
@@ -47,7 +69,7 @@ def test_signals_save_and_stop_and_resume_goes_on(
     tiny_base_folder: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGUSR1 saves and goes on, Ctrl-C saves and stops with exit code 130; the rest is the unbroken run's."""
-    settings = {"training__steps": 60, "training__checkpoint_every": 100, "validation__every": 100}
+    settings = {"training__steps": 40, "training__checkpoint_every": 100, "validation__every": 100}
     unbroken = train(make_recipe(tiny_base_folder, dataset, tmp_path / "unbroken", **settings)).run
     recipe, run = (
         make_recipe(tiny_base_folder, dataset, tmp_path / "stopped", **settings),
@@ -69,7 +91,7 @@ def test_signals_save_and_stop_and_resume_goes_on(
     assert (result["ok"], result["status"]) == (True, "stopped")
     assert f"Saved after step {saved}." in words and f"woodshed resume {run}" in words
     step = read_log(run)[-1]["step"]
-    assert 2 <= saved < step == result["step"] < 60
+    assert 2 <= saved < step == result["step"] < 40
     assert [step_of(folder) for folder in checkpoint_folders(run)] == [step, saved]
     assert resume(run, []).status == "finished"
     assert without_times(unbroken) == without_times(run)
@@ -78,20 +100,28 @@ def test_signals_save_and_stop_and_resume_goes_on(
     )
 
 
-def test_more_steps_equal_a_longer_run(recipe: Recipe, tiny_base_folder: Path, dataset: Path) -> None:
-    run = train(recipe).run
+def test_more_steps_equal_a_longer_run(finished: Path, one_run: RunResult, tiny_base_folder: Path) -> None:
+    run = finished
     longer = resume(run, ["training.steps=9"])
     assert longer.step == 9
     elsewhere = run.parent.parent / "elsewhere"
-    whole = train(make_recipe(tiny_base_folder, dataset, elsewhere, training__steps=9)).run
+    whole = train(
+        make_recipe(
+            tiny_base_folder,
+            one_run.run.parents[1] / "dataset",
+            elsewhere,
+            training__steps=9,
+            samples__every=0,
+        )
+    ).run
     assert_same_weights(
         run / "adapter/adapter_model.safetensors", whole / "adapter/adapter_model.safetensors"
     )
     assert "steps: 9" in (run / "recipe.yaml").read_text()
 
 
-def test_a_damaged_checkpoint_is_passed_over(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train(recipe).run
+def test_a_damaged_checkpoint_is_passed_over(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished
     before = load_file(run / "adapter/adapter_model.safetensors")
     file = run / "checkpoints/step-000006/optimizer.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\xff")
@@ -101,8 +131,8 @@ def test_a_damaged_checkpoint_is_passed_over(recipe: Recipe, capsys: pytest.Capt
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_again(recipe: Recipe) -> None:
-    run = train(recipe).run
+def test_a_run_killed_before_its_first_checkpoint_begins_again(finished: Path) -> None:
+    run = finished
     before = without_times(run)
     shutil.rmtree(run / "checkpoints")
     resume(run, [])
@@ -175,9 +205,11 @@ def test_the_adapter_it_began_with_may_be_gone(
     assert resume(second, ["training.steps=6"]).step == 6
 
 
-def test_what_would_change_the_run_is_a_new_run(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_would_change_the_run_is_a_new_run(
+    finished: Path, one_run: RunResult, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It begins in the state of its parent, measures that first, and says whose child it is."""
-    parent = train(recipe)
+    parent = replace(one_run, run=finished)
     changes = ["optimizer.learning_rate=0.001", "training.steps=9", "optimizer.name=adamw"]
     child = fork(parent.run, "gentle", changes)
     assert child.run == parent.run.parent / "gentle" and (child.status, child.step) == ("finished", 9)
@@ -186,20 +218,26 @@ def test_what_would_change_the_run_is_a_new_run(recipe: Recipe, capsys: pytest.C
     assert [row["step"] for row in rows if "loss" in row] == [7, 8, 9]
     assert rows[0]["held_out_loss"] == parent.held_out_loss_after == child.held_out_loss_before
     card = read_card(child.adapter)["parent"]
-    assert card == {"name": "tiny", "step": 6, "recipe_sha256": recipe_hash(recipe), "parent": None}
+    assert card == {
+        "name": "tiny",
+        "step": 6,
+        "recipe_sha256": recipe_hash(load_recipe(finished / "recipe.yaml", [])),
+        "parent": None,
+    }
     assert json.loads((child.run / "parent.json").read_text()) == card
+    assert read_facts(child.adapter)["parent"] == "tiny, step 6"
     assert "adamw begins anew" in capsys.readouterr().err
     written = load_recipe(child.run / "recipe.yaml", [])
     assert differing_keys(load_recipe(parent.run / "recipe.yaml", []), written) == [
-        "name", "training.steps", "optimizer.name", "optimizer.learning_rate",
+        "name", "training.steps", "optimizer.name", "optimizer.learning_rate", "output.root",
     ]  # fmt: skip
     grandchild = fork(child.run, "gentler", ["training.steps=10"])
     assert read_card(grandchild.adapter)["parent"]["parent"] == card
 
 
-def test_a_fork_resumes_like_any_run(recipe: Recipe) -> None:
+def test_a_fork_resumes_like_any_run(finished: Path) -> None:
     """Even where it was killed before its own first checkpoint."""
-    parent = train(recipe).run
+    parent = finished
     whole = fork(parent, "whole", ["training.steps=9", "training.checkpoint_every=100"]).run
     killed = fork(parent, "killed", ["training.steps=9", "training.checkpoint_every=100"]).run
     shutil.rmtree(killed / "checkpoints/step-000009")
@@ -214,8 +252,8 @@ def test_a_fork_resumes_like_any_run(recipe: Recipe) -> None:
         resume(killed, [])
 
 
-def test_what_a_fork_cannot_be(recipe: Recipe, tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> None:
-    run = train(recipe).run
+def test_what_a_fork_cannot_be(finished: Path) -> None:
+    run = finished
     with pytest.raises(WoodshedError, match="The adapter does not fit"):
         fork(run, "wider", ["adapter.rank=8"])
     with pytest.raises(WoodshedError, match="has done 6 already"):

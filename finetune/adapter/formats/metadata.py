@@ -28,12 +28,14 @@ _OF_CARD = ("base", "base_fingerprint", "excerpt_seconds", "step", "dataset_sha2
 
 def facts_of(header: Mapping[str, str], format: str) -> dict[str, str]:
     """`LowRankAdapter.facts` from a header: `format`, then whatever is known of title, licence, trigger, date, base,
-    base_fingerprint and the like; texts that other trainers wrote keep their `ss_` names."""
+    base_fingerprint, the parent of a fork and the like; texts that other trainers wrote keep their `ss_` names."""
     facts = {"format": format}
     facts |= {name: header[key] for name, key in _MODELSPEC.items() if header.get(key)}
     facts |= {key: text for key, text in header.items() if key.startswith("ss_") and len(text) < 200}
     card = _card(header.get(CARD))
     facts |= {key: str(card[key]) for key in _OF_CARD if card.get(key) is not None}
+    if isinstance(parent := card.get("parent"), dict):
+        facts["parent"] = f"{parent.get('name')}, step {parent.get('step')}"
     if card.get("name"):
         facts.setdefault("title", str(card["name"]))
     if card:
