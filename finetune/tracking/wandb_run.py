@@ -76,6 +76,7 @@ def _begin(run: Path, recipe: Recipe) -> Any:
                 resume="allow" if online else None,
                 mode="online" if online else "offline",
                 reinit="create_new",
+                force=online,  # never asks to go on offline
                 dir=run.absolute(),
                 config=config | ({"parent": asdict(parent)} if parent else {}),
                 settings=_settings(),
@@ -83,7 +84,7 @@ def _begin(run: Path, recipe: Recipe) -> Any:
     except (wandb.errors.Error, TimeoutError) as error:
         said = " ".join(str(error).split())
         raise WoodshedError(
-            f"Weights & Biases could not be reached ({said}). Run `wandb login` and go on by `woodshed resume {run}`, "
+            f"Weights & Biases cannot be used now ({said}). Run `wandb login` and go on by `woodshed resume {run}`, "
             f"or go on without it: woodshed resume {run} tracking.wandb=offline. A later resume with "
             "tracking.wandb=online sends everything."
         ) from error

@@ -236,7 +236,7 @@ def test_a_lost_connection_stops_nothing_and_the_next_start_sends_the_rest(
 
 def test_an_unreachable_server_at_the_start_is_one_sentence(server: Server, online: Recipe) -> None:
     server.trouble = lambda path: "drop"
-    with pytest.raises(WoodshedError, match=r"could not be reached \([^\n]*tracking.wandb=offline") as error:
+    with pytest.raises(WoodshedError, match=r"cannot be used now \([^\n]*tracking.wandb=offline") as error:
         session(online, 0, [0])
     assert "\n" not in str(error.value)
 
