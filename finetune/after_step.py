@@ -70,7 +70,6 @@ def after_step(training: Training, step: int, log: Log, requests: Requests) -> E
     if better or ending or requests.save or step % recipe.training.checkpoint_every == 0:
         _write(lambda: _save(training, step, log))
         if requests.save:
-            requests.save = False
             say(f"Saved after step {step}.")
     return ending
 

@@ -17,10 +17,21 @@ SAVE = getattr(signal, "SIGUSR1", None)  # Windows has none
 
 @dataclass
 class Requests:
-    """What was asked for from outside; who does it takes it back."""
+    """What was asked for from outside: `asked_…` by a signal, at any moment, and what of it is taken up at this step.
 
+    It is taken up at one place of a step, so that several processes do so at the same step.
+    """
+
+    asked_stop: bool = False
+    asked_save: bool = False
     stop: bool = False
     save: bool = False
+
+    def take(self) -> tuple[bool, bool]:
+        """Whether to stop and to save has been asked; a save is asked for once."""
+        asked = self.asked_stop, self.asked_save
+        self.asked_save = self.asked_save and not asked[1]
+        return asked
 
 
 @contextlib.contextmanager
@@ -29,7 +40,7 @@ def save_requests() -> Iterator[Requests]:
     requests = Requests()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        requests.save = True
+        requests.asked_save = True
 
     with _handled((SAVE,) if SAVE else (), ask):
         yield requests
@@ -40,7 +51,7 @@ def stop_requests(requests: Requests) -> Iterator[None]:
     """While it is open Ctrl-C and SIGTERM are taken down in `requests`."""
 
     def ask(number: int, frame: FrameType | None) -> None:
-        requests.stop = True
+        requests.asked_stop = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say("Finishing this step and saving; once more Ctrl-C stops at once.")
 

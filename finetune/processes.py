@@ -60,10 +60,12 @@ class SharedGradients:
 
 def agree(accelerator: Accelerator, losses: torch.Tensor, requests: Requests) -> torch.Tensor:
     """(passes,) losses of all processes in the order of the passes; what one was asked, all were asked."""
+    asked = requests.take()
     if accelerator.num_processes == 1:
+        requests.stop, requests.save = asked
         return losses
-    asked = torch.tensor([float(requests.stop), float(requests.save)], device=losses.device)
-    gathered: Any = accelerator.gather(torch.cat([losses, asked]))
+    flags = torch.tensor(asked, dtype=losses.dtype, device=losses.device)
+    gathered: Any = accelerator.gather(torch.cat([losses, flags]))
     rows = gathered.view(accelerator.num_processes, -1)
     requests.stop, requests.save = (bool(rows[:, n].any()) for n in (-2, -1))
     return rows[:, :-2].T.flatten()

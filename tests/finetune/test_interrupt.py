@@ -16,9 +16,9 @@ def test_a_signal_is_a_request(number: signal.Signals, capsys: pytest.CaptureFix
     before = signal.getsignal(number)
     requests = Requests()
     with stop_requests(requests):
-        assert not requests.stop
+        assert not requests.asked_stop
         os.kill(os.getpid(), number)
-        assert requests.stop and not requests.save
+        assert requests.take() == requests.take() == (True, False)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
@@ -44,5 +44,6 @@ def test_sigusr1_asks_for_a_checkpoint() -> None:
     before = signal.getsignal(signal.SIGUSR1)
     with save_requests() as requests:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert requests == Requests(save=True)
+        assert requests == Requests(asked_save=True)
+        assert requests.take() == (False, True) and requests.take() == (False, False)
     assert signal.getsignal(signal.SIGUSR1) is before
