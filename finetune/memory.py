@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import psutil
@@ -23,27 +24,45 @@ class Kept:
 
     def __init__(self) -> None:
         self.storages: dict[int, int] = {}
+        self._held: list[torch.Tensor] = []  # so that no address is given twice
+
+    def add(self, tensor: torch.Tensor) -> None:
+        if isinstance(tensor, torch.nn.Parameter) or _is_parameter_view(tensor):
+            return
+        storage = tensor.untyped_storage()
+        self.storages[storage.data_ptr()] = storage.nbytes()
+        self._held.append(tensor)
 
     @property
     def bytes(self) -> int:
         return sum(self.storages.values())
 
 
+_counter: ContextVar[Kept | None] = ContextVar("counter", default=None)
+
+
 @contextlib.contextmanager
 def counting_kept() -> Iterator[Kept]:
     """Count what forward passes within keep for their backward passes."""
     kept = Kept()
-    held: list[torch.Tensor] = []  # so that no address is given twice
+    token = _counter.set(kept)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(_counted, lambda tensor: tensor):
+            yield kept
+    finally:
+        _counter.reset(token)
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter) and not _is_parameter_view(tensor):
-            storage = tensor.untyped_storage()
-            kept.storages[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
+def count_kept(tensor: torch.Tensor) -> None:
+    """For hooks of their own, within which PyTorch calls no others: `tensor` is kept."""
+    kept = _counter.get()
+    if kept is not None:
+        kept.add(tensor)
+
+
+def _counted(tensor: torch.Tensor) -> torch.Tensor:
+    count_kept(tensor)
+    return tensor
 
 
 def _is_parameter_view(tensor: torch.Tensor) -> bool:

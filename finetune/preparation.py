@@ -16,6 +16,7 @@ from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.average import MovingAverage, make_average
 from finetune.base_model import BaseModel
 from finetune.base_model.distinct import compute_padding_once
+from finetune.base_model.lean_blocks import keep_less
 from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision, computes_in_bfloat16, load_frozen
 from finetune.batches import Batches
@@ -116,6 +117,7 @@ def adapted_base(recipe: Recipe, device: torch.device, begins: bool = True) -> t
 def spare_work(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Clip]) -> int:
     """Make steps as cheap as they are to be in training; returns how many blocks compute their activations again."""
     compute_padding_once(base)
+    keep_less(base.transformer)
     recomputed = fitting_blocks(recipe, base, adapter, clips)
     recompute_blocks(base.transformer, recomputed, bool(recipe.adapter.dropout))
     adapter.train(True)

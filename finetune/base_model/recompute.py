@@ -14,4 +14,5 @@ from torch.utils.checkpoint import checkpoint
 def recompute_blocks(transformer: Any, count: int, dropout: bool) -> None:
     """Have the first `count` blocks keep nothing but their input; `dropout`: adapters in them draw random numbers."""
     for block in transformer.transformer_blocks[:count]:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=dropout)
+        plain = partial(type(block).forward, block)
+        block.forward = partial(checkpoint, plain, use_reentrant=False, preserve_rng_state=dropout)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.base_model import BaseModel
 from finetune.base_model.distinct import compute_padding_once
+from finetune.base_model.lean_blocks import keep_less
 from finetune.base_model.random_base import random_base
 from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision
@@ -109,6 +110,8 @@ def _attached(base: BaseModel, wanted: Wanted) -> Adapter:
     adapter = attach(base, settings)
     adapter.train(True)
     compute_padding_once(base)
+    if not wanted.compile:
+        keep_less(base.transformer)
     if wanted.checkpointing:
         recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
     if wanted.compile:

@@ -16,6 +16,7 @@ from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.adapter.probe import probe
 from finetune.base_model import BaseModel, load_base
 from finetune.base_model.distinct import compute_padding_once
+from finetune.base_model.lean_blocks import _Norm, _SwiGLU, keep_less
 from finetune.base_model.random_base import SIZES
 from finetune.base_model.recompute import recompute_blocks
 from finetune.batches import Batch
@@ -83,6 +84,50 @@ def test_recomputed_blocks_give_the_same_gradients(base: BaseModel, count: int) 
     assert torch.equal(gradients(base, adapter, batch), before)
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("inpainting", [True, False])
+def test_keeping_less_gives_the_same_gradients(base: BaseModel, kind: str, inpainting: bool) -> None:
+    adapter = stirred(base, kind, dropout=0.2)
+    batch = example_batch(base, 2, 12, inpainting)
+    before, heard = gradients(base, adapter, batch), probe(base)
+    keep_less(base.transformer)
+    torch.testing.assert_close(gradients(base, adapter, batch), before, rtol=1e-4, atol=1e-6)
+    assert torch.equal(probe(base), heard), "what is generated stays the same to the last bit"
+
+
+def test_less_is_kept(base: BaseModel) -> None:
+    stirred(base)
+    batch = example_batch(base, 2, 60)
+    plain = block_bytes(base, batch)
+    keep_less(base.transformer)
+    assert block_bytes(base, batch).kept < 0.75 * plain.kept
+
+
+def test_norm_and_gate_have_the_slopes_that_small_steps_show() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, scale, shift = (torch.randn(shape, generator=draw) for shape in ((2, 3, 8), (2, 1, 8), (2, 1, 8)))
+    gamma = torch.rand(8, generator=draw) + 0.5
+    for work, inputs in (
+        (lambda x, scale, shift: _Norm.apply(x, gamma, 1e-5, scale, shift), (x, scale, shift)),
+        (lambda x: _Norm.apply(x, gamma, 1e-5), (x,)),
+        (_SwiGLU.apply, (x,)),
+    ):
+        inputs = [each.requires_grad_() for each in inputs]
+        out = work(*inputs)
+        direction = torch.randn(out.shape, generator=draw)
+        found = torch.autograd.grad((out * direction).sum(), inputs)
+        for place, gradient in enumerate(found):
+            step = torch.randn(gradient.shape, generator=draw)
+            moved: list[list[torch.Tensor]] = [
+                [each.detach() + (sign * 1e-2 * step if n == place else 0) for n, each in enumerate(inputs)]
+                for sign in (1, -1)
+            ]
+            up, down = ((work(*each) * direction).sum() for each in moved)
+            assert float((gradient * step).sum()) == pytest.approx(
+                float((up - down) / 2e-2), rel=1e-2, abs=1e-3
+            )
+
+
 def test_kept_bytes_are_counted_once_and_without_parameters() -> None:
     layer, x = nn.Linear(10, 20), torch.randn(3, 10, requires_grad=True)
     with counting_kept() as kept:
@@ -132,7 +177,7 @@ def test_bench_measures_a_step(words: list[str], monkeypatch: pytest.MonkeyPatch
     assert figures["achieved_flops_per_second"] == pytest.approx(
         figures["step_flops"] * figures["steps_per_second"]
     )
-    assert 0 < figures["roofline_share"]
+    assert figures["roofline_share"] > 0
 
 
 def products(work: Callable[[], object]) -> int:

@@ -10,6 +10,7 @@ import torch
 from finetune.adapter import AdapterSettings, attach
 from finetune.base_model import Conditions, PromptEmbedding, load_base
 from finetune.base_model.distinct import compute_padding_once
+from finetune.base_model.lean_blocks import keep_less
 from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.stability.keys import stability_module
 from finetune.base_model.storage import load_frozen
@@ -41,6 +42,8 @@ def prepare(task: Task, device: torch.device) -> Contestant:
     task.names_file.write_text(json.dumps(_adapted(adapter.named_parameters())))
     adapter.train(True)
     compute_padding_once(base)
+    if not task.compile:
+        keep_less(base.transformer)
     if task.checkpointing:
         recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
     if task.compile:
