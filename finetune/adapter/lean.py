@@ -58,7 +58,7 @@ def _products(base: Any, rows: torch.Tensor, down: torch.Tensor) -> tuple[torch.
     if not torch.is_grad_enabled():
         return base(rows), base(down)
     plain, through = base(torch.cat([rows, down])).split([len(rows), len(down)])
-    return plain, through
+    return plain, through.clone()  # what is kept of a part keeps the whole
 
 
 def _with_low_rank(layer: Linear, name: str, rows: torch.Tensor, product: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ half of a block.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import silu
 from finetune.memory import count_kept
 
 Make = Callable[..., torch.Tensor]
+_recomputed: ContextVar[bool] = ContextVar("recomputed", default=False)
 
 
 def keep_less(transformer: Any) -> None:
@@ -54,9 +56,20 @@ def _forward(
     return torch.addcmul(hidden, forwarded, torch.sigmoid(1 - ff_gate))
 
 
+def whole(forward: Make, *arguments: Any, **named: Any) -> torch.Tensor:
+    """`forward` of a block that is computed again as a whole: the same numbers, and nothing within it is spared."""
+    token = _recomputed.set(True)
+    try:
+        return forward(*arguments, **named)
+    finally:
+        _recomputed.reset(token)
+
+
 def with_cheap_input(use: Make, make: Make, *inputs: torch.Tensor) -> torch.Tensor:
     """use(make(*inputs)), where what `use` keeps of its input is made again in the backward pass."""
     made = make(*inputs)
+    if _recomputed.get():
+        return use(made)
     plain = [each.detach() for each in inputs]
     place = made.untyped_storage().data_ptr()
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from torch.utils.checkpoint import checkpoint
 
+from finetune.base_model.lean_blocks import whole
+
 
 def recompute_blocks(transformer: Any, count: int, dropout: bool) -> None:
     """Have the first `count` blocks keep nothing but their input; `dropout`: adapters in them draw random numbers."""
     for block in transformer.transformer_blocks[:count]:
-        plain = partial(type(block).forward, block)
-        block.forward = partial(checkpoint, plain, use_reentrant=False, preserve_rng_state=dropout)
+        forward = partial(whole, block.forward)
+        block.forward = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=dropout)

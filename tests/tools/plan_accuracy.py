@@ -64,11 +64,9 @@ def main() -> None:
             planned = int(said([sys.executable, "-m", "finetune.plan_peak", str(recipe), *words]))
             trained = peak([*WOODSHED, "train", str(recipe), *words])
             worst = max(worst, abs(planned / trained - 1))
-            print(
-                f"{number} {size} {' '.join(changes):75} planned {planned / 1e9:.2f} GB, trained {trained / 1e9:.2f} GB: "
-                f"{100 * (planned / trained - 1):+.1f} %",
-                flush=True,
-            )
+            print(f"{number} {size} {' '.join(changes)}")
+            error = f"{100 * (planned / trained - 1):+.1f} %"
+            print(f"  planned {planned / 1e9:.2f} GB, trained {trained / 1e9:.2f} GB: {error}", flush=True)
     print(f"largest error {100 * worst:.1f} %")
 
 
