@@ -6,6 +6,7 @@ bitsandbytes. Only linear layers are packed: norms, embeddings and convolutions 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 import torch
@@ -76,7 +77,8 @@ class PackedLinear(nn.Linear):
 
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]
-        return self.packed.unpacked()
+        values, packed = self.packed.values, self.packed
+        return packed.unpacked(torch.empty(packed.shape, dtype=packed.compute, device=values.device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         product = _Product.apply(x, self.packed)
@@ -89,11 +91,22 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, packed: nn.Module) -> torch.Tensor:
         ctx.packed = packed
-        return x @ packed.unpacked().T
+        return x @ _unpacked_for_now(packed).T
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient @ ctx.packed.unpacked(), None
+        return gradient @ _unpacked_for_now(ctx.packed), None
+
+
+_room: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
+
+
+def _unpacked_for_now(packed: Any) -> torch.Tensor:
+    """The weight, in memory that the next one unpacked will take: fresh memory would cost more than the unpacking."""
+    size, key = math.prod(packed.shape), (packed.values.device, packed.compute)
+    if key not in _room or len(_room[key]) < size:
+        _room[key] = torch.empty(size, dtype=packed.compute, device=packed.values.device)
+    return packed.unpacked(_room[key][:size].view(packed.shape))
 
 
 class _Half(nn.Module):
@@ -101,11 +114,11 @@ class _Half(nn.Module):
 
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
-        self.compute = compute
+        self.shape, self.compute = weight.shape, compute
         self.register_buffer("values", weight.to(torch.bfloat16))
 
-    def unpacked(self) -> torch.Tensor:
-        return self.values.to(self.compute)
+    def unpacked(self, out: torch.Tensor) -> torch.Tensor:
+        return out.copy_(self.values)
 
 
 class _Int8(nn.Module):
@@ -113,14 +126,15 @@ class _Int8(nn.Module):
 
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
+        self.shape, self.compute = weight.shape, compute
         scales = weight.float().abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / 127
         self.register_buffer("scales", scales.to(compute))
         self.register_buffer(
             "values", (weight.float() / self.scales.float()).round().clamp(-127, 127).to(torch.int8)
         )
 
-    def unpacked(self) -> torch.Tensor:
-        return self.values * self.scales
+    def unpacked(self, out: torch.Tensor) -> torch.Tensor:
+        return torch.mul(self.values, self.scales, out=out)
 
 
 class _NF4(nn.Module):
@@ -128,6 +142,7 @@ class _NF4(nn.Module):
 
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
+        self.shape, self.compute = weight.shape, compute
         from bitsandbytes.functional import quantize_4bit
 
         values, self.scales = quantize_4bit(
@@ -140,10 +155,11 @@ class _NF4(nn.Module):
         self.scales.to(self.values.device)
         return self
 
-    def unpacked(self) -> torch.Tensor:
+    def unpacked(self, out: torch.Tensor) -> torch.Tensor:
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(self.values, self.scales)
+        on_gpu = out.device.type == "cuda"  # elsewhere it cannot be told where to put the result
+        return dequantize_4bit(self.values, self.scales, out=out if on_gpu else None)
 
 
 _PACKINGS = {"bfloat16": _Half, "int8": _Int8, "nf4": _NF4}

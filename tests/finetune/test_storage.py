@@ -16,6 +16,9 @@ from finetune.base_model.storage import PackedLinear, Precision, load_frozen, ty
 CPU = torch.device("cpu")
 PACKED: tuple[Precision, ...] = ("bfloat16", "int8", "nf4")
 
+NF4 = """-1 -0.6961928 -0.52507305 -0.39491749 -0.28444138 -0.18477343 -0.09105004 0
+0.0795803 0.1609302 0.2461123 0.33791524 0.44070983 0.562617 0.72295684 1"""
+
 
 def layer(columns: int = 128) -> nn.Linear:
     torch.manual_seed(0)
@@ -51,10 +54,7 @@ def test_int8_of_a_row_of_zeros_is_zeros() -> None:
 
 def test_nf4_takes_the_nearest_of_sixteen_quantiles() -> None:
     """Against the numbers of QLoRA's appendix E, each block of 64 scaled by its largest; scales lose a hundredth."""
-    numbers = torch.tensor(
-        [-1, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0]
-        + [0.0795803, 0.1609302, 0.24611230, 0.33791524, 0.44070983, 0.56261700, 0.72295684, 1]
-    )
+    numbers = torch.tensor([float(number) for number in NF4.split()])
     weight = layer().weight
     blocks = weight.view(-1, 64)
     largest = blocks.abs().amax(1, keepdim=True)
