@@ -18,9 +18,10 @@ from typing import Any
 
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 
+import psutil
 import wandb
 
-__all__ = ["artifact_of", "clear_staging", "in_staging", "wandb"]
+__all__ = ["abandon", "artifact_of", "clear_staging", "in_staging", "wandb"]
 
 _STAGING = tempfile.TemporaryDirectory(prefix="woodshed-", ignore_cleanup_errors=True)
 
@@ -53,3 +54,13 @@ def clear_staging() -> None:
     for file in Path(_STAGING.name).iterdir():
         if file.is_file():
             file.unlink()
+
+
+def abandon() -> None:
+    """End the helper process, which would else keep this one from ending while something is still to be sent."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.name().startswith("wandb-core"):
+                child.kill()
+    with contextlib.suppress(Exception, SystemExit):
+        wandb.teardown()  # it would else be done, and fail, at the end of the process

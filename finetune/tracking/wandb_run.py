@@ -36,7 +36,7 @@ from finetune.tracking.uploads import (
     samples,
     without_folders,
 )
-from finetune.tracking.wandb_client import clear_staging, in_staging, wandb
+from finetune.tracking.wandb_client import abandon, clear_staging, in_staging, wandb
 
 INIT_SECONDS = 30.0
 FINISH_SECONDS = 300.0  # how long the end of a run waits for artifacts, and again for rows and samples
@@ -216,10 +216,15 @@ class _Sender:
             self._send_step()
         if ended_well and self._online:
             self._artifacts.later(self._log_adapter)
-        sent = self._wait(self._artifacts, seconds)
-        self._rows.later(lambda: self._client_run.finish(exit_code=0 if ended_well else 1))
-        if not (self._wait(self._rows, seconds + CLIENT_SECONDS) and sent):
-            self._trouble(TimeoutError(f"not everything could be sent in {seconds:g} s"))
+        try:
+            sent = self._wait(self._artifacts, seconds)
+            self._rows.later(lambda: self._client_run.finish(exit_code=0 if ended_well else 1))
+            if not (self._wait(self._rows, seconds + CLIENT_SECONDS) and sent):
+                self._trouble(TimeoutError(f"not everything could be sent in {seconds:g} s"))
+        except KeyboardInterrupt:
+            self._trouble(TimeoutError("stopped before everything was sent"))
+            abandon()
+            raise
 
     def _wait(self, work: Background, seconds: float) -> bool:
         if work.finished(min(seconds, SILENT_SECONDS)):
