@@ -68,6 +68,8 @@ def pack(module: nn.Module, precision: Precision, compute: torch.dtype) -> None:
 class PackedLinear(nn.Linear):
     """A frozen linear layer. `weight` is unpacked anew whenever it is asked for: (out, in) in the type computed in."""
 
+    packed: Any
+
     def __init__(self, layer: nn.Linear, precision: Precision, compute: torch.dtype) -> None:
         nn.Module.__init__(self)  # a linear layer to whoever asks, without making the weight of one
         self.in_features, self.out_features = layer.in_features, layer.out_features
@@ -112,6 +114,8 @@ def _unpacked_for_now(packed: Any) -> torch.Tensor:
 class _Half(nn.Module):
     """bfloat16."""
 
+    values: torch.Tensor
+
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
         self.shape, self.compute = weight.shape, compute
@@ -123,6 +127,9 @@ class _Half(nn.Module):
 
 class _Int8(nn.Module):
     """-127 … 127 times a scale for each row: an error of at most half a scale."""
+
+    values: torch.Tensor
+    scales: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
@@ -139,6 +146,8 @@ class _Int8(nn.Module):
 
 class _NF4(nn.Module):
     """One of 16 numbers for each weight, a scale for each 64, itself in eight bits: 4.13 bits a weight."""
+
+    values: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, compute: torch.dtype) -> None:
         super().__init__()
