@@ -39,7 +39,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "prodigy": _prodigy,
 }
 GPU_ONLY = ("pagedadamw8bit",)
-STATE_BYTES = {"adamw8bit": 2, "adamw": 8, "lion8bit": 1, "pagedadamw8bit": 2, "prodigy": 16}  # for each weight
+STATE_BYTES = {
+    "adamw8bit": 2,
+    "adamw": 8,
+    "lion8bit": 1,
+    "pagedadamw8bit": 2,
+    "prodigy": 16,
+}  # for each weight
 # What Prodigy finds out and keeps for all parameters together: the rate, and the sums that it comes from.
 _GROUP_MEMORY = ("d", "d_max", "d_hat", "d_numerator", "d_denom", "k")
 

@@ -71,7 +71,8 @@ class TrainingGroup:
     checkpoint_every: int = option(100, "steps between checkpoints", low=1)
     keep_checkpoints: int = option(2, "newest checkpoints that are kept", low=1)
     gradient_checkpointing: Literal["auto", "on", "off"] = option(
-        "auto", "compute activations again instead of keeping them; auto: in as many blocks as memory asks for"
+        "auto",
+        "compute activations again instead of keeping them; auto: in as many blocks as memory asks for",
     )
     max_gradient_norm: float | None = option(
         1.0, "longer gradients are shortened to this norm; null: never", above=0
