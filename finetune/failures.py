@@ -10,12 +10,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 
+from finetune.advice import as_words, smaller
 from finetune.errors import WoodshedError
 from finetune.preparation import Training
+from finetune.recipe import Recipe
 from finetune.watch import FAR, LONG_STEPS, SmoothedLoss
 
+ADVICE = 3  # of the changes that need less memory are named
 DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -47,6 +51,32 @@ def _cure(training: Training) -> str:
         f"The checkpoints before are kept.{kept} Go on from there with a smaller rate (it was {rate:g}): woodshed "
         f"resume {training.run} optimizer.learning_rate={rate / 4:g} --fork {training.recipe.name}-2"
     )
+
+
+@contextlib.contextmanager
+def failures_in_words(run: Path, recipe: Recipe) -> Iterator[None]:
+    """Too little memory and a disk that fails are sentences."""
+    with memory_failures_in_words(run, recipe), disk_failures_in_words(run):
+        yield
+
+
+@contextlib.contextmanager
+def memory_failures_in_words(run: Path, recipe: Recipe) -> Iterator[None]:
+    """Too little memory is a sentence that says what needs less, and what may be changed in the run as it is."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "allocate memory" not in str(error):
+            raise
+        gpu = torch.cuda.is_available() and recipe.training.device != "cpu"
+        advice = [f"{as_words(changes)} ({cost})" for cost, changes in smaller(recipe, gpu)][:ADVICE]
+        saved = next((run / "checkpoints").glob("step-*"), None) if run.is_dir() else None
+        again = f"What was saved goes on with `woodshed resume {run}`; " if saved else ""
+        raise WoodshedError(
+            f"There is not enough memory{' on the GPU' if gpu else ''}. {again}training.gradient_checkpointing may be "
+            f"changed there, other keys with --fork. What needs less: {'; '.join(advice) or 'a smaller base'}. "
+            "`woodshed plan RECIPE --fit 8GB` measures what fits."
+        ) from error
 
 
 @contextlib.contextmanager

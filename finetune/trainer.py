@@ -15,7 +15,7 @@ import torch
 from finetune.after_step import Ending, Log, after_step, ending_after
 from finetune.batches import Batch, seeded
 from finetune.beginning import begin, begin_fork
-from finetune.failures import check_diverged, check_finite, disk_failures_in_words
+from finetune.failures import check_diverged, check_finite, failures_in_words
 from finetune.interrupt import Requests, save_requests, stop_requests
 from finetune.loss import batch_loss
 from finetune.optimizer import learning_rate, set_rate
@@ -54,25 +54,25 @@ def train(recipe: Recipe) -> RunResult:
     lost."""
     recipe = located(recipe)
     run = new_run(recipe)
-    return _run(run, lambda: begin(run, recipe))
+    return _run(run, recipe, lambda: begin(run, recipe))
 
 
 def resume(run: Path, overrides: list[str]) -> RunResult:
     """Go on with a run from its last whole checkpoint, exactly as if it had never stopped."""
     recipe = resumed_recipe(run, overrides)
-    return _run(run, lambda: begin(run, recipe))
+    return _run(run, recipe, lambda: begin(run, recipe))
 
 
 def fork(parent: Path, name: str, overrides: list[str]) -> RunResult:
     """Train a new run `name` beside `parent` from its last checkpoint, with changes that `parent` could not take."""
     recipe = located(forked_recipe(parent, name, overrides))
     run = new_run(recipe)
-    return _run(run, lambda: begin_fork(run, recipe, parent))
+    return _run(run, recipe, lambda: begin_fork(run, recipe, parent))
 
 
-def _run(run: Path, start: Callable[[], tuple[Training, int]]) -> RunResult:
+def _run(run: Path, recipe: Recipe, start: Callable[[], tuple[Training, int]]) -> RunResult:
     began = time.monotonic()
-    with _exact_arithmetic(), disk_failures_in_words(run), save_requests() as requests:
+    with _exact_arithmetic(), failures_in_words(run, recipe), save_requests() as requests:
         training, step = start()
         since = 0 if step == training.origin else step
         rows = rows_until(run, since)

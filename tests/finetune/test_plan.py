@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 from finetune import plan_command
 from finetune.advice import SHORTEST_CROP, as_words, smaller
 from finetune.base_model import BaseModel
+from finetune.errors import WoodshedError
 from finetune.fitting import BlockBytes, fitting_blocks, largest_batch
 from finetune.plan import make_plan
 from finetune.preparation import training_clips
 from finetune.recipe import Recipe, build_recipe, load_recipe, override_entries, to_yaml
+from finetune.trainer import train
 from tests.finetune.conftest import make_recipe
 
 
@@ -155,3 +157,28 @@ def test_sizes_are_read(words: str, size: float) -> None:
 def test_what_is_no_size_is_refused(words: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no size"):
         plan_command._bytes(words)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError, MemoryError, RuntimeError("can't allocate memory: 9 GB")]
+)
+def test_too_little_memory_while_training_is_a_sentence_with_advice(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def explode(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("finetune.trainer.batch_loss", explode)
+    with pytest.raises(
+        WoodshedError, match=r"not enough memory.*base\.dtype=bfloat16.*checkpointing=on.*plan RECIPE"
+    ):
+        train(recipe)
+
+
+def test_another_error_stays_what_it_is(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr("finetune.trainer.batch_loss", explode)
+    with pytest.raises(RuntimeError, match="something else"):
+        train(recipe)
