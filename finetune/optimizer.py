@@ -33,7 +33,7 @@ def _prodigy(groups: list[dict[str, Any]], **settings: Any) -> torch.optim.Optim
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw8bit": partial(_bitsandbytes, "AdamW8bit"),
-    "adamw": torch.optim.AdamW,
+    "adamw": partial(torch.optim.AdamW, fused=True),
     "lion8bit": partial(_bitsandbytes, "Lion8bit"),
     "pagedadamw8bit": partial(_bitsandbytes, "PagedAdamW8bit"),
     "prodigy": _prodigy,

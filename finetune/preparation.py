@@ -25,6 +25,7 @@ from finetune.errors import WoodshedError
 from finetune.fitting import SILENCE_MEANS, fitting_blocks
 from finetune.generate import Request
 from finetune.latents import EncodedDataset, encode_dataset
+from finetune.memory import give_back
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
@@ -121,6 +122,7 @@ def spare_work(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Cl
     recomputed = fitting_blocks(recipe, base, adapter, clips)
     recompute_blocks(base.transformer, recomputed, bool(recipe.adapter.dropout))
     adapter.train(True)
+    give_back()
     return recomputed
 
 

@@ -19,7 +19,7 @@ from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision
 from finetune.example import example_batch
 from finetune.loss import batch_loss
-from finetune.memory import peak_bytes, reset_peak
+from finetune.memory import give_back, peak_bytes, reset_peak
 from finetune.optimizer import make_optimizer
 from finetune.progress import progress_bar
 from finetune.recipe import OptimizerGroup
@@ -116,6 +116,7 @@ def _attached(base: BaseModel, wanted: Wanted) -> Adapter:
         recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
     if wanted.compile:
         base.transformer.compile_repeated_blocks()
+    give_back()
     return adapter
 
 

@@ -16,6 +16,7 @@ from finetune.base_model.stability.keys import stability_module
 from finetune.base_model.storage import load_frozen
 from finetune.batches import Batch
 from finetune.loss import batch_loss
+from finetune.memory import give_back
 from finetune.optimizer import make_optimizer
 from finetune.recipe import OptimizerGroup, TrainingGroup
 from tests.tools.reference_case import Contestant, Task, make_case
@@ -48,6 +49,7 @@ def prepare(task: Task, device: torch.device) -> Contestant:
         recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
     if task.compile:
         base.transformer.compile_repeated_blocks()
+    give_back()
     case = make_case(task)
     kept_mask = torch.zeros(1, 1, task.frames)  # everything is to be made
     prompts = [PromptEmbedding(case.tokens.to(device))]
