@@ -109,15 +109,20 @@ def _attached(base: BaseModel, wanted: Wanted) -> Adapter:
     settings = AdapterSettings(wanted.adapter, wanted.rank, float(wanted.rank), "all")
     adapter = attach(base, settings)
     adapter.train(True)
-    compute_padding_once(base)
-    if not wanted.compile:
-        keep_less(base.transformer)
-    if wanted.checkpointing:
-        recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
-    if wanted.compile:
-        base.transformer.compile_repeated_blocks()
-    give_back()
+    spare_work(base, wanted.checkpointing, wanted.compile)
     return adapter
+
+
+def spare_work(base: BaseModel, checkpointing: bool, compile: bool) -> None:
+    """Make steps as cheap as they are in training, with every block or none computed again."""
+    compute_padding_once(base)
+    if compile:
+        base.transformer.compile_repeated_blocks()
+    else:
+        keep_less(base.transformer)
+    if checkpointing:
+        recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
+    give_back()
 
 
 def _step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], None]:

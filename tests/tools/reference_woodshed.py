@@ -9,14 +9,11 @@ import torch
 
 from finetune.adapter import AdapterSettings, attach
 from finetune.base_model import Conditions, PromptEmbedding, load_base
-from finetune.base_model.distinct import compute_padding_once
-from finetune.base_model.lean_blocks import keep_less
-from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.stability.keys import stability_module
 from finetune.base_model.storage import load_frozen
 from finetune.batches import Batch
+from finetune.bench.training import spare_work
 from finetune.loss import batch_loss
-from finetune.memory import give_back
 from finetune.optimizer import make_optimizer
 from finetune.recipe import OptimizerGroup, TrainingGroup
 from tests.tools.reference_case import Contestant, Task, make_case
@@ -38,18 +35,12 @@ def import_all() -> None:
 def prepare(task: Task, device: torch.device) -> Contestant:
     base = load_frozen(task.folder, PRECISIONS[task.base], device)
     base.release_encoders()
+    base.place_rest(device)
     settings = AdapterSettings(task.adapter, task.rank, float(task.rank), task.targets)
     adapter = attach(base, settings)
     task.names_file.write_text(json.dumps(_adapted(adapter.named_parameters())))
     adapter.train(True)
-    compute_padding_once(base)
-    if not task.compile:
-        keep_less(base.transformer)
-    if task.checkpointing:
-        recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
-    if task.compile:
-        base.transformer.compile_repeated_blocks()
-    give_back()
+    spare_work(base, task.checkpointing, task.compile)
     case = make_case(task)
     kept_mask = torch.zeros(1, 1, task.frames)  # everything is to be made
     prompts = [PromptEmbedding(case.tokens.to(device))]
