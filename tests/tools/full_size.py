@@ -139,7 +139,7 @@ def _encode(folder: str, *lengths: str) -> dict[str, Any]:
         before = resident("RssAnon")
         with Peak() as peak:
             base.encode_audio(audio)
-        lengths.append(
+        figures.append(
             {"audio_seconds": seconds, "seconds": peak.seconds, "added_gb": (peak.own - before) / 1e9}
         )
     return {"lengths": figures}
