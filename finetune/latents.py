@@ -76,7 +76,7 @@ def encode_dataset(
     """
     texts = list(dict.fromkeys([*(text for clip in clips for text in (clip.text, *clip.captions)), *prompts]))
     weights = f"{base.fingerprint} {VERSION}"
-    words = f"{weights} {base.text_encoder.dtype if base.text_encoder else None}"
+    words = f"{weights} {base.text_precision}"
     clip_files = [cache / "latents" / _key("clip", clip.clip_sha256, weights) for clip in clips]
     turned_files = [
         cache / "latents" / _key("turned", clip.clip_sha256, weights)

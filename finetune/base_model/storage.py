@@ -30,6 +30,7 @@ def load_frozen(model: str, precision: Precision, device: torch.device) -> BaseM
     base = load_base(model, read)
     if read != compute:
         pack(base.text_encoder, "bfloat16", compute)
+        base.packed_text = True
     if is_packed(precision, device):
         pack(base.transformer, precision, compute)
     return base

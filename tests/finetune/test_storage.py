@@ -125,6 +125,10 @@ def test_it_computes_in_bfloat16_where_the_machine_is_fast_in_it(
     assert load_frozen(str(tiny_base_folder), "float32", CPU).dtype == torch.float32
 
 
+def test_prompts_of_rounded_encoders_are_cached_apart(packed_base: BaseModel, tiny_base: BaseModel) -> None:
+    assert packed_base.text_precision != tiny_base.text_precision
+
+
 def test_float32_is_the_base_itself(tiny_base_folder: Path) -> None:
     same = probe(load_frozen(str(tiny_base_folder), "float32", CPU))
     assert torch.equal(same, probe(load_base(str(tiny_base_folder))))
