@@ -67,20 +67,19 @@ def plan(
     limit = None if fit is None else _bytes(fit)
     made = _measured(read)
     room = limit or (made.available_bytes if made else 0)
-    fitting = None
-    if made is None or made.peak_bytes > room:
-        fitting = _fit(recipe, read, changes or [], room)
+    fits = made is not None and made.peak_bytes <= room
+    fitting = None if fits else _fit(recipe, read, changes or [], room)
     file = None
-    if limit is not None and (fitting or made):
+    if limit is not None and (fits or fitting):
         file = out or Path(f"{read.name}-fit.yaml")
         write_file(file, _text(recipe, changes or [], fitting).encode())
     if as_json:
         print(json.dumps(_document(made, fitting, room, price, file)))
-        return
-    if made is not None:
-        words.print(_table(made, room, price))
-    words.print(escape(_verdict(made, fitting, room, file)))
-    if fitting is None and (made is None or made.peak_bytes > room):
+    else:
+        if made is not None:
+            words.print(_table(made, room, price))
+        words.print(escape(_verdict(made, fitting, room, file)))
+    if not (fits or fitting):
         raise typer.Exit(1)
 
 
