@@ -16,7 +16,7 @@ def from_home(path: str) -> Path:
     """`path` with a leading ~ as the home folder; one that names nobody's stays as it is."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # no such user; a name with a zero byte
         return Path(path)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
 
 def available(device: torch.device) -> int:
     """Bytes that this process may still take: of the GPU, or of main memory."""
@@ -27,11 +29,12 @@ class Kept:
         self.storages: dict[int, int] = {}
         self._held: list[torch.Tensor] = []  # so that no address is given twice
 
-    def add(self, tensor: torch.Tensor) -> None:
-        if isinstance(tensor, torch.nn.Parameter) or _is_parameter_view(tensor):
+    def add(self, tensor: torch.Tensor, alone: bool) -> None:
+        if is_parameter(tensor):
             return
         storage = tensor.untyped_storage()
-        self.storages[storage.data_ptr()] = storage.nbytes()
+        place, size = (tensor.data_ptr(), tensor.nbytes) if alone else (storage.data_ptr(), storage.nbytes())
+        self.storages[place] = size
         self._held.append(tensor)
 
     @property
@@ -48,32 +51,45 @@ def counting_kept() -> Iterator[Kept]:
     kept = Kept()
     token = _counter.set(kept)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(_counted, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(count_kept, lambda tensor: tensor):
             yield kept
     finally:
         _counter.reset(token)
 
 
-def count_kept(tensor: torch.Tensor) -> None:
-    """For hooks of their own, within which PyTorch calls no others: `tensor` is kept."""
+def count_kept(tensor: torch.Tensor, alone: bool = False) -> torch.Tensor:
+    """`tensor`, which is kept: for hooks of their own, within which PyTorch calls no others.
+
+    A view keeps all the memory that it is a part of, unless it is kept `alone`.
+    """
     kept = _counter.get()
     if kept is not None:
-        kept.add(tensor)
-
-
-def _counted(tensor: torch.Tensor) -> torch.Tensor:
-    count_kept(tensor)
+        kept.add(tensor, alone)
     return tensor
 
 
-def _is_parameter_view(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor._base, torch.nn.Parameter)
+def is_parameter(tensor: torch.Tensor) -> bool:
+    """Whether `tensor` is a parameter or a view of one."""
+    return isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
 
 
-def give_back() -> None:
-    """Return to the system what was freed: glibc keeps gigabytes of it, which loading and PEFT leave behind."""
+def free_at_once() -> None:
+    """While loading: memory goes back to the system as soon as it is freed, and leaves no gap."""
+    _tune(M_MMAP_THRESHOLD, 2**18)
+
+
+def settle(sparing: bool) -> None:
+    """End of loading: give back to the system what was freed, and have the next tensors use freed memory again, which
+    is faster; where memory is to be spared only the smaller ones."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+    _tune(M_MMAP_THRESHOLD, 2**21 if sparing else 2**25)
+    _tune(M_TRIM_THRESHOLD, 2**28)
+
+
+def _tune(option: int, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(option, value)
 
 
 def peak_bytes(device: torch.device) -> int:

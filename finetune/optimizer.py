@@ -53,8 +53,11 @@ _GROUP_MEMORY = ("d", "d_max", "d_hat", "d_numerator", "d_denom", "k")
 def make_optimizer(group: OptimizerGroup, parameters: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer that `group` names, over the adapter's weights by their names.
 
-    With `lora_plus` B learns that many times as fast as A and the magnitudes (LoRA+, Hayou et al. 2024).
+    With `lora_plus` B learns that many times as fast as A and the magnitudes (LoRA+, Hayou et al. 2024). Gradients are
+    made here, as zeros and for the whole run: made by each step between what comes and goes, they would leave gaps.
     """
+    for weight in parameters.values():
+        weight.grad = torch.zeros_like(weight)
     fast = {name for name in parameters if ".lora_B." in name} if group.lora_plus != 1 else set()
     groups = [
         {"params": [weight for name, weight in parameters.items() if name not in fast], "ratio": 1.0},

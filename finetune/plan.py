@@ -171,7 +171,7 @@ def _train(
         for _ in range(training.gradient_accumulation):
             (batch_loss(base, batch) / training.gradient_accumulation).backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=False)
 
     watch.seconds(step)  # the first makes the optimizer's state
     step_seconds = watch.seconds(step)

@@ -25,7 +25,7 @@ from finetune.errors import WoodshedError
 from finetune.fitting import SILENCE_MEANS, fitting_blocks
 from finetune.generate import Request
 from finetune.latents import EncodedDataset, encode_dataset
-from finetune.memory import give_back
+from finetune.memory import settle
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
@@ -118,11 +118,11 @@ def adapted_base(recipe: Recipe, device: torch.device, begins: bool = True) -> t
 def spare_work(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Clip]) -> int:
     """Make steps as cheap as they are to be in training; returns how many blocks compute their activations again."""
     compute_padding_once(base)
-    keep_less(base.transformer)
+    keep_less(base.transformer, base.rounded)
     recomputed = fitting_blocks(recipe, base, adapter, clips)
     recompute_blocks(base.transformer, recomputed, bool(recipe.adapter.dropout))
     adapter.train(True)
-    give_back()
+    settle(recomputed > 0)
     return recomputed
 
 

@@ -47,7 +47,8 @@ class SharedGradients:
         for gradient in self.accelerator.gather(own).view(-1, len(own)):
             self.sum = gradient.clone() if self.sum is None else self.sum.add_(gradient)
         for parameter in self.parameters:
-            parameter.grad = None
+            if parameter.grad is not None:
+                parameter.grad.zero_()
 
     def settle(self) -> None:
         """Give the parameters the sum over all passes."""

@@ -147,7 +147,7 @@ def _step(training: Training, step: int, batches: list[Batch], requests: Request
     gradients.settle()
     norm = accelerator.clip_grad_norm_(parameters, recipe.training.max_gradient_norm or math.inf)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=False)
     heard = agree(accelerator, torch.stack(losses), requests)
     if training.average:
         training.average.update(step)

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 
+from finetune.base_model.learning import is_learning
+
 
 @torch.no_grad()
 def make_lean(layer: Linear, adapter_name: str) -> None:
@@ -55,7 +57,7 @@ def _dora(layer: Linear, name: str, x: torch.Tensor) -> torch.Tensor:
 
 def _products(base: Any, rows: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """`base` of both; in training by one product, whose rounding may depend on how many rows there are."""
-    if not torch.is_grad_enabled():
+    if not is_learning():
         return base(rows), base(down)
     plain, through = base(torch.cat([rows, down])).split([len(rows), len(down)])
     return plain, through.clone()  # what is kept of a part keeps the whole

@@ -2,34 +2,52 @@
 
 Products and attention are kept. Norms with their modulation, and the gate of the feed-forward layer, are computed again
 from their inputs, also where an adapter needs them as the input of its product: gradient checkpointing of the cheap
-half of a block.
+half of a block. What is kept of a base that is rounded to bfloat16 and computes in float32 is rounded likewise, as if
+it had been computed in bfloat16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import silu
 
+from finetune.base_model.learning import is_learning
+from finetune.base_model.rounded import Rounding, Shelf, restored
 from finetune.memory import count_kept
 
+SMALL_SHARE = 4  # tensors this many times smaller than a block's input are not rounded
 Make = Callable[..., torch.Tensor]
-_recomputed: ContextVar[bool] = ContextVar("recomputed", default=False)
+_rounding: ContextVar[Rounding | None] = ContextVar("rounding", default=None)
 
 
-def keep_less(transformer: Any) -> None:
-    """Have all blocks do so where there are gradients."""
+def keep_less(transformer: Any, rounded: bool = False) -> None:
+    """Have all blocks do so where there are gradients; `rounded`: what they keep is rounded to bfloat16."""
+    shelf = Shelf() if rounded else None
     for block in transformer.transformer_blocks:
-        block.forward = partial(_forward, block, block.forward)
+        block.forward = partial(_forward, block, block.forward, shelf)
 
 
 def _forward(
+    block: Any, plain: Make, shelf: Shelf | None, hidden: torch.Tensor, *others: Any, **named: Any
+) -> torch.Tensor:
+    """As the block's own, `plain`."""
+    if not is_learning():
+        return plain(hidden, *others, **named)
+    if shelf is None or not torch.is_grad_enabled():
+        return _lean(block, hidden, *others, **named)
+    with _rounded(Rounding(shelf, hidden.numel() // SMALL_SHARE)):
+        return _lean(block, hidden, *others, **named)
+
+
+def _lean(
     block: Any,
-    plain: Make,
     hidden: torch.Tensor,
     context: torch.Tensor,
     global_modulation: torch.Tensor,
@@ -38,9 +56,7 @@ def _forward(
     local_seq: torch.Tensor | None = None,
     num_memory_tokens: int = 0,
 ) -> torch.Tensor:
-    """As the block's own, `plain`: self-attention, cross-attention, local condition, feed-forward."""
-    if not torch.is_grad_enabled():
-        return plain(hidden, context, global_modulation, rope, context_mask, local_seq, num_memory_tokens)
+    """Self-attention, cross-attention, local condition, feed-forward."""
     modulation = (block.to_scale_shift_gate + global_modulation).unsqueeze(1)
     scale, shift, gate, ff_scale, ff_shift, ff_gate = modulation.chunk(6, dim=-1)
     attend = partial(block.self_attn, rope=rope)
@@ -56,37 +72,49 @@ def _forward(
     return torch.addcmul(hidden, forwarded, torch.sigmoid(1 - ff_gate))
 
 
-def whole(forward: Make, *arguments: Any, **named: Any) -> torch.Tensor:
-    """`forward` of a block that is computed again as a whole: the same numbers, and nothing within it is spared."""
-    token = _recomputed.set(True)
-    try:
-        return forward(*arguments, **named)
-    finally:
-        _recomputed.reset(token)
-
-
 def with_cheap_input(use: Make, make: Make, *inputs: torch.Tensor) -> torch.Tensor:
     """use(make(*inputs)), where what `use` keeps of its input is made again in the backward pass."""
     made = make(*inputs)
-    if _recomputed.get():
+    if not torch.is_grad_enabled():
         return use(made)
-    plain = [each.detach() for each in inputs]
+    rounding = _rounding.get()
+    keep = rounding.pack if rounding else count_kept
+    plain = [keep(each.detach()) for each in inputs]
     place = made.untyped_storage().data_ptr()
 
     def pack(tensor: torch.Tensor) -> Any:
         if tensor.untyped_storage().data_ptr() == place:
-            return tensor.shape, tensor.stride(), tensor.storage_offset()
-        count_kept(tensor)
-        return tensor
+            return _Remade(tensor.shape, tensor.stride(), int(tensor.storage_offset()))
+        return keep(tensor)
 
     def unpack(kept: Any) -> torch.Tensor:
-        if isinstance(kept, torch.Tensor):
-            return kept
+        if not isinstance(kept, _Remade):
+            return restored(kept)
         with torch.no_grad():
-            return make(*plain).as_strided(*kept)
+            return make(*map(restored, plain)).as_strided(*kept)
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+    with saved_tensors_hooks(pack, unpack):
         return use(made)
+
+
+class _Remade(NamedTuple):
+    """Which part of what is made again a tensor was."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+@contextmanager
+def _rounded(rounding: Rounding) -> Iterator[None]:
+    """What is kept within is rounded."""
+    token = _rounding.set(rounding)
+    try:
+        with saved_tensors_hooks(rounding.pack, restored):
+            yield
+    finally:
+        _rounding.reset(token)
+        rounding.forget()
 
 
 def _norm(norm: Any) -> Make:

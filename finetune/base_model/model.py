@@ -44,9 +44,9 @@ class BaseModel:
 
     `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
     `name` is what the recipe called it. `sampling_shift` and `training_shift` say how times are moved, `licence` is the
-    licence file beside the weights, `repeats_padding` is `compute_padding_once`, `packed_text` says that the text
-    encoder's weights were rounded. After `release_encoders` autoencoder, text encoder and tokenizer are None and only
-    the parts that a training step needs remain.
+    licence file beside the weights, `repeats_padding` is `compute_padding_once`, `rounded` that weights are in bfloat16
+    and all else in float32. After `release_encoders` autoencoder, text encoder and tokenizer are None and only the
+    parts that a training step needs remain.
     """
 
     name: str
@@ -65,7 +65,7 @@ class BaseModel:
     training_shift: TimeShift = TRAINING_SHIFT
     licence: Path | None = None
     repeats_padding: bool = False
-    packed_text: bool = False
+    rounded: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -181,7 +181,7 @@ class BaseModel:
     def text_precision(self) -> str:
         """What embeddings of prompts depend on besides the base's weights."""
         kind = self.text_encoder.dtype if self.text_encoder is not None else None
-        return f"{kind} packed" if self.packed_text else f"{kind}"
+        return f"{kind} packed" if self.rounded else f"{kind}"
 
     @property
     def _is_training(self) -> bool:

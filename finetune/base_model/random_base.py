@@ -12,6 +12,7 @@ import torch
 from finetune.base_model.model import BaseModel
 from finetune.base_model.rotary import rotary_frequencies
 from finetune.base_model.storage import Precision, is_packed, pack, types_of
+from finetune.memory import free_at_once
 
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"embed_dim": 1024, "depth": 20, "num_heads": 16, "use_differential_attention": False},
@@ -24,6 +25,7 @@ def random_base(size: str, precision: Precision, device: torch.device) -> BaseMo
     from diffusers import StableAudio3DiTModel
     from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import StableAudio3DurationEmbedder
 
+    free_at_once()
     geometry = SIZES[size]
     with torch.device("meta"):
         transformer: Any = StableAudio3DiTModel(**geometry)
@@ -51,6 +53,7 @@ def random_base(size: str, precision: Precision, device: torch.device) -> BaseMo
         samples_per_latent=4096,
         latent_channels=256,
         prompt_tokens=256,
+        rounded=stored != compute,
     )
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from finetune.base_model.loading import load_base
 from finetune.base_model.model import BaseModel
+from finetune.memory import free_at_once
 
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 NF4_BLOCK = 64  # weights that share a scale
@@ -26,11 +27,12 @@ def load_frozen(model: str, precision: Precision, device: torch.device) -> BaseM
     It computes in bfloat16 where the device has instructions for it and the weights are no wider, else in float32.
     Raises WoodshedError as `load_base` does.
     """
+    free_at_once()
     read, compute = types_of(precision, device)
     base = load_base(model, read)
     if read != compute:
         pack(base.text_encoder, "bfloat16", compute)
-        base.packed_text = True
+        base.rounded = True
     if is_packed(precision, device):
         pack(base.transformer, precision, compute)
     return base
@@ -85,7 +87,7 @@ class PackedLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         product = _Product.apply(x, self.packed)
-        return product if self.bias is None else product + self.bias
+        return product if self.bias is None else product.add_(self.bias)
 
 
 class _Product(torch.autograd.Function):

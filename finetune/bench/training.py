@@ -19,7 +19,7 @@ from finetune.base_model.recompute import recompute_blocks
 from finetune.base_model.storage import Precision
 from finetune.example import example_batch
 from finetune.loss import batch_loss
-from finetune.memory import give_back, peak_bytes, reset_peak
+from finetune.memory import peak_bytes, reset_peak, settle
 from finetune.optimizer import make_optimizer
 from finetune.progress import progress_bar
 from finetune.recipe import OptimizerGroup
@@ -119,10 +119,10 @@ def spare_work(base: BaseModel, checkpointing: bool, compile: bool) -> None:
     if compile:
         base.transformer.compile_repeated_blocks()
     else:
-        keep_less(base.transformer)
+        keep_less(base.transformer, base.rounded)
     if checkpointing:
         recompute_blocks(base.transformer, len(base.transformer.transformer_blocks), dropout=False)
-    give_back()
+    settle(checkpointing)
 
 
 def _step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], None]:
@@ -133,7 +133,7 @@ def _step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], Non
         batch_loss(base, batch).backward()
         torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=False)
 
     return step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetune.adapter_option import AdapterOption, read_option
@@ -70,6 +70,7 @@ def test_whatever_the_path_its_strength_and_interval_are_found(
 
 
 @given(st.text(max_size=30))
+@example("~\x00")
 def test_any_text_is_an_option_or_a_sentence(text: str) -> None:
     try:
         assert isinstance(read_option(text), AdapterOption)

@@ -51,7 +51,7 @@ class Task:
 class Contestant:
     """Ready to train: `loss` is a forward pass on the case; `longest_gradient` clips the norm, None where it is not.
 
-    `products` is to surround the backward pass.
+    `products` is to surround the backward pass. `keeps_gradients`: their memory is used again by the next step.
     """
 
     loss: Callable[[], torch.Tensor]
@@ -59,6 +59,7 @@ class Contestant:
     optimizer: torch.optim.Optimizer
     longest_gradient: float | None
     products: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    keeps_gradients: bool = False
 
 
 @dataclass

@@ -97,7 +97,7 @@ def step(contestant: Contestant) -> float:
     if contestant.longest_gradient is not None:
         torch.nn.utils.clip_grad_norm_(contestant.parameters, contestant.longest_gradient)
     contestant.optimizer.step()
-    contestant.optimizer.zero_grad(set_to_none=True)
+    contestant.optimizer.zero_grad(set_to_none=not contestant.keeps_gradients)
     if loss.is_cuda:
         torch.cuda.synchronize()
     return float(loss.detach())

@@ -51,6 +51,7 @@ def prepare(task: Task, device: torch.device) -> Contestant:
         parameters=adapter.parameters(),
         optimizer=make_optimizer(OptimizerGroup(name="adamw"), adapter.named_parameters()),
         longest_gradient=TrainingGroup().max_gradient_norm,
+        keeps_gradients=True,
     )
 
 
