@@ -81,10 +81,8 @@ class _Recomputed(torch.autograd.Function):
             for place, kept in enumerate(ctx.saved_tensors):
                 if kept is not None:
                     values[place] = kept.detach()
-                if needed[place]:
-                    values[place] = (
-                        values[place].requires_grad_().view_as(kept)
-                    )  # no leaf: FlopCounterMode asks for it
+                if needed[place]:  # as a view: FlopCounterMode refuses leaves
+                    values[place] = values[place].requires_grad_().view_as(kept)
                     learning.append(values[place])
             result = ctx.run(*values)
         found = iter(torch.autograd.grad(result, learning + ctx.trained, gradient, allow_unused=True))
