@@ -75,7 +75,7 @@ def _time_training_step() -> float:
         began = time.perf_counter()
         batch_loss(base, batch).backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=False)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds[WARM_UP:])
 
