@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from data_prep.embedded import Cue, Embedded, read_embedded
 from data_prep.metre import named_metre, parse_metre
 
 DRUM_KIT = "Drum Kit"
@@ -38,48 +39,64 @@ _PLAUSIBLE_BPM = (40.0, 240.0)
 
 @dataclass(frozen=True)
 class Tags:
-    """Statements found, each with the source `tag` or `name`; None or empty where nothing is said."""
+    """Statements found, each with the source `tag` or `name`; None or empty where nothing is said.
+
+    `cues` are the markers in the file, in order, their samples at 44.1 kHz; `tag_loop` is True where the file says
+    that it is a loop (ACID, smpl, INST), False where it says one-shot; `tag_beats` how many beats the loop has.
+    `embedded` are the file's own texts: title, artist, album, label, isrc, description, project, ...
+    """
 
     tag_bpm: float | None = None
     tag_metre: str | None = None
+    tag_loop: bool | None = None
+    tag_beats: int | None = None
     named_bpm: tuple[float, ...] = ()
     named_metre: str | None = None
     genre: str | None = None
     genre_source: str = "name"
     pieces: tuple[str, ...] = field(default=())
     instruments: str | None = None
+    cues: tuple[Cue, ...] = ()
+    embedded: dict[str, str] = field(default_factory=dict)
 
 
 def read_tags(path: Path, name: PurePosixPath) -> Tags:
     """`name` is the path below the recordings folder: folder names count like the file's, nearest first."""
-    acid_bpm, acid_metre = acid(path)
-    bpm, genre = _embedded(path)
+    inside = read_embedded(path)
     words = _words(name)
     pieces = tuple(dict.fromkeys(_look_up(words, KIT_PIECES) + _look_up(words, PERCUSSION_PIECES)))
+    genre = inside.texts.get("genre")
     return Tags(
-        tag_bpm=acid_bpm or bpm,
-        tag_metre=acid_metre,
+        tag_bpm=_tag_bpm(inside),
+        tag_metre=_tag_metre(inside),
+        tag_loop=inside.loop,
+        tag_beats=inside.beats,
         named_bpm=named_bpm(name),
         named_metre=named_metre(name),
         genre=genre or next(iter(_look_up(words, GENRES)), None),
         genre_source="tag" if genre else "name",
         pieces=pieces,
         instruments=_instruments(words),
+        cues=inside.cues,
+        embedded=inside.texts,
     )
 
 
-def acid(path: Path) -> tuple[float | None, str | None]:
-    """Tempo and metre of a WAV's ACID chunk; nothing where there is none, or where it says one-shot."""
-    chunk = _riff_chunk(path, b"acid")
-    if len(chunk) < 24:
-        return None, None
-    flags, _, _, _, _, denominator, numerator, bpm = struct.unpack("<IHHfIHHf", chunk[:24])
-    if flags & 1 or not _PLAUSIBLE_BPM[0] <= bpm <= _PLAUSIBLE_BPM[1]:
-        return None, None
-    try:
-        return bpm, str(parse_metre(f"{numerator}/{denominator}"))
-    except ValueError:
-        return bpm, None
+def _tag_bpm(inside: Embedded) -> float | None:
+    """The plausible tempo of ACID, else of a tag."""
+    found = re.match(r"\d+(?:[.,]\d+)?", inside.texts.get("bpm", ""))
+    for bpm in (inside.bpm, float(found[0].replace(",", ".")) if found else None):
+        if bpm and _PLAUSIBLE_BPM[0] <= bpm <= _PLAUSIBLE_BPM[1]:
+            return bpm
+    return None
+
+
+def _tag_metre(inside: Embedded) -> str | None:
+    """ACID's, where its tempo also makes sense: programs leave the two empty together."""
+    if inside.metre and inside.bpm and _PLAUSIBLE_BPM[0] <= inside.bpm <= _PLAUSIBLE_BPM[1]:
+        with contextlib.suppress(ValueError):
+            return str(parse_metre(inside.metre))
+    return None
 
 
 def named_bpm(name: PurePosixPath) -> tuple[float, ...]:
@@ -93,33 +110,6 @@ def named_bpm(name: PurePosixPath) -> tuple[float, ...]:
                 around = part[max(0, found.start() - 4) : found.end() + 4].lower()
                 (marked if "bpm" in around else plain).append(bpm)
     return tuple(dict.fromkeys([*marked, *plain]))
-
-
-def _embedded(path: Path) -> tuple[float | None, str | None]:
-    from tinytag import TinyTag, TinyTagException
-
-    try:
-        tag = TinyTag.get(path)
-    except (TinyTagException, OSError, struct.error, ValueError, IndexError, KeyError):
-        return None, None
-    for text in tag.other.get("bpm", []):
-        found = re.match(r"\s*(\d+(?:\.\d+)?)", str(text))
-        if found and _PLAUSIBLE_BPM[0] <= float(found[1]) <= _PLAUSIBLE_BPM[1]:
-            return float(found[1]), tag.genre or None
-    return None, tag.genre or None
-
-
-def _riff_chunk(path: Path, name: bytes) -> bytes:
-    with path.open("rb") as file:
-        header = file.read(12)
-        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
-            return b""
-        while len(start := file.read(8)) == 8:
-            length = int.from_bytes(start[4:], "little")
-            if start[:4] == name:
-                return file.read(min(length, 1024))
-            file.seek(length + length % 2, 1)
-    return b""
 
 
 def _words(name: PurePosixPath) -> str:

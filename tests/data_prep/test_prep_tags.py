@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.metre import named_metre, parse_metre
 from data_prep.one_recording import slug
-from data_prep.tags import acid, named_bpm, read_tags
+from data_prep.tags import Tags, named_bpm, read_tags
 
 
 def with_acid(path, flags: int, bpm: float, numerator: int = 4, denominator: int = 4):
@@ -21,12 +21,18 @@ def with_acid(path, flags: int, bpm: float, numerator: int = 4, denominator: int
     return path
 
 
-def test_the_acid_chunk_gives_tempo_and_metre(tmp_path):
-    assert acid(with_acid(tmp_path / "loop.wav", 0, 174.0, 7, 8)) == (174.0, "7/8")
+def tags_of(path) -> Tags:
+    return read_tags(path, PurePosixPath(path.name))
+
+
+def test_the_acid_chunk_gives_tempo_metre_and_beats(tmp_path):
+    tags = tags_of(with_acid(tmp_path / "loop.wav", 0, 174.0, 7, 8))
+    assert (tags.tag_bpm, tags.tag_metre, tags.tag_loop, tags.tag_beats) == (174.0, "7/8", True, 8)
 
 
 def test_an_acid_one_shot_has_no_tempo(tmp_path):
-    assert acid(with_acid(tmp_path / "hit.wav", 1, 120.0)) == (None, None)
+    tags = tags_of(with_acid(tmp_path / "hit.wav", 1, 120.0))
+    assert (tags.tag_bpm, tags.tag_metre, tags.tag_loop, tags.tag_beats) == (None, None, False, None)
 
 
 @pytest.mark.parametrize(
