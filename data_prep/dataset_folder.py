@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset import MANIFEST, SPLITS
+from data_prep.dataset import MANIFEST, RECORDINGS, SPLITS
 from data_prep.files import PrepError, read_json_lines, replace, write_bytes
 
 Row = dict[str, Any]
@@ -48,13 +48,15 @@ class DatasetFolder:
             )
         for folder in (self.states, self.fresh):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def clean(self) -> None:
+        """Delete what was being written when a run was cut off."""
         for leftover in [
             *self.root.glob(".*.part"),
             *self.root.glob("*/.*.part"),
             *self.states.glob(".*.part"),
+            *self.fresh.glob(".*.part"),
         ]:
-            leftover.unlink()
-        for leftover in self.fresh.glob(".*.part"):
             leftover.unlink()
 
     def state_file(self, name: str, file_sha256: str, settings_key: str) -> Path:
@@ -69,14 +71,22 @@ class DatasetFolder:
         return state if isinstance(state, dict) else None
 
     def has_clip(self, clip_id: str) -> bool:
-        return any((folder / f"{clip_id}.wav").is_file() for folder in self._places())
+        return self.find_clip(clip_id) is not None
+
+    def find_clip(self, clip_id: str) -> Path | None:
+        """Where the WAV is: in a split, or freshly cut and in none yet."""
+        paths = (folder / f"{clip_id}.wav" for folder in self.places())
+        return next((path for path in paths if path.is_file()), None)
 
     def manifest(self) -> list[Row]:
         return read_json_lines(self.root / MANIFEST)
 
+    def recordings(self) -> list[Row]:
+        return read_json_lines(self.root / RECORDINGS)
+
     def used_recordings(self) -> list[Row]:
         """The rows of recordings.jsonl that made slices."""
-        return [row for row in read_json_lines(self.root / "recordings.jsonl") if not row["left_out"]]
+        return [row for row in self.recordings() if not row["left_out"]]
 
     def edited_caption(self, row: Row) -> str | None:
         """The caption a person has written into the .txt of this row since the manifest; None where none has."""
@@ -99,7 +109,7 @@ class DatasetFolder:
         if fresh.is_file():
             fresh.replace(target)
             return True
-        present = next(path for folder in self._places() if (path := folder / target.name).is_file())
+        present = next(path for folder in self.places() if (path := folder / target.name).is_file())
         replace(target, lambda beside: _link_or_copy(present, beside))
         return True
 
@@ -116,7 +126,7 @@ class DatasetFolder:
     def delete_clips(self, clip_ids: set[str], keep: set[tuple[str, str]]) -> bool:
         """Delete WAV and caption of `clip_ids` wherever (split, id) is not in `keep`."""
         deleted = False
-        for folder in self._places():
+        for folder in self.places():
             for clip_id in clip_ids:
                 if (folder.name, clip_id) in keep:
                     continue
@@ -126,7 +136,7 @@ class DatasetFolder:
                         deleted = True
         return deleted
 
-    def _places(self) -> list[Path]:
+    def places(self) -> list[Path]:
         return [self.root / split for split in SPLITS] + [self.fresh]
 
 

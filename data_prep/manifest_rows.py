@@ -1,22 +1,24 @@
-"""The rows of manifest.jsonl and recordings.jsonl, and what people have written into them."""
+"""The rows of manifest.jsonl and recordings.jsonl."""
 
 from __future__ import annotations
 
 from data_prep.captions import variants
-from data_prep.dataset_folder import DatasetFolder, Row
+from data_prep.dataset_folder import Row
 from data_prep.one_recording import State
 from data_prep.recording import SAMPLE_RATE
 from data_prep.report import LeftOut
 from data_prep.rights import Rights
 from data_prep.settings import Settings
-from data_prep.split import LEFT_OUT
 
 CAPTIONS = 5
 
 
-def manifest_rows(name: str, state: State, place: str, rights: Rights, settings: Settings) -> list[Row]:
+def manifest_rows(
+    name: str, state: State, new_slices: list[State], place: str, rights: Rights, settings: Settings
+) -> list[Row]:
+    """The rows of the slices of one recording that are new, or were not reviewed yet."""
     rows = []
-    for slice_ in state["slices"]:
+    for slice_ in new_slices:
         known = {key: each["value"] for key, each in slice_["fields"].items() if each["source"] != "default"}
         captions = variants(known, settings.trigger, CAPTIONS)
         rows.append(
@@ -45,29 +47,16 @@ def manifest_rows(name: str, state: State, place: str, rights: Rights, settings:
     return rows
 
 
-def keep_what_people_wrote(folder: DatasetFolder, rows: list[Row], before: list[Row]) -> int:
-    """Carry reviewed rows over, and take captions edited in a .txt as reviewed; how many of those there are."""
-    old = {row["id"]: row for row in before}
-    edited = 0
-    for row in rows:
-        was = old.get(row["id"])
-        if not was:
-            continue
-        if was.get("reviewed"):
-            row |= {key: was[key] for key in ("text", "captions", "fields", "reviewed")}
-            if was["split"] == LEFT_OUT:
-                row["split"] = LEFT_OUT
-        if text := folder.edited_caption(was):
-            row |= {"text": text, "captions": [text], "reviewed": True}
-            edited += 1
-    return edited
+def recording_rows(used: dict[str, State], left_out: list[LeftOut], bpm: dict[str, float]) -> list[Row]:
+    """recordings.jsonl: what is known of each recording, without what is only for the next run.
 
-
-def recording_rows(used: dict[str, State], left_out: list[LeftOut]) -> list[Row]:
-    """recordings.jsonl: what is known of each recording, without what is only for the next run."""
+    `bpm` is the tempo that a person gave in a review, by the SHA-256 of the file.
+    """
     private = {"slices", "fingerprint", "settings", "fault"}
     rows = [
-        {key: value for key, value in state.items() if key not in private} | {"left_out": None}
+        {key: value for key, value in state.items() if key not in private}
+        | ({"reviewed_bpm": bpm[state["file_sha256"]]} if state["file_sha256"] in bpm else {})
+        | {"left_out": None}
         for state in used.values()
     ]
     rows += [

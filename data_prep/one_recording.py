@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_prep import near_duplicates, slices
+from data_prep.clip import clip_wav
 from data_prep.descriptors import Fact, describe, fact, named_facts, swing
 from data_prep.downbeat import downbeat_confidence, find_anchor, low_weights
 from data_prep.files import file_sha256, replace, write_json
@@ -53,7 +53,13 @@ def prepare_recording(
     `name` is its POSIX path below the library. What is wrong with a recording is in the state, not raised; OSError
     from writing is raised.
     """
-    state: State = {"recording": name, "settings": settings.analysis_key(), "fault": None, "slices": []}
+    state: State = {
+        "recording": name,
+        "settings": settings.analysis_key(),
+        "fault": None,
+        "slices": [],
+        "rests": [],
+    }
     try:
         check_openable(path)
         state["file_sha256"] = file_sha256(path)
@@ -62,6 +68,7 @@ def prepare_recording(
         tags = read_tags(path, PurePosixPath(name))
         music = hear(decoded, tags, settings)
         state |= _facts_heard(music)
+        state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
         spans, rests = _spans(decoded, music, settings)
         state["rests"] = [[rest.start, rest.end, rest.reason] for rest in rests]
         if not spans:
@@ -72,7 +79,6 @@ def prepare_recording(
             )
             facts = _slice_facts(decoded, span, music, settings) | named_facts(tags)
             state["slices"].append(_row(clip_id, clip_hash, span, facts, decoded, state["gates"]))
-        state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
     except RecordingFault as fault:
         state["fault"] = {"gate": fault.gate, "reason": fault.reason}
     except MemoryError:
@@ -189,13 +195,7 @@ def _write_clip(decoded: Decoded, span: Span, gain_db: float, name: str, folder:
 
     The id ends in a hash of recording and content, so that other audio never comes under an old name.
     """
-
-    import soundfile
-
-    piece = slices.cut(decoded.samples, span.start, span.end, gain_db, span.fade_in, span.fade_out)
-    memory = io.BytesIO()
-    soundfile.write(memory, piece.T, SAMPLE_RATE, format="WAV", subtype="PCM_24")
-    content = memory.getvalue()
+    content = clip_wav(decoded.samples, span, gain_db)
     clip_hash = hashlib.sha256(content).hexdigest()
     clip_id = f"{name}-{hashlib.sha256((decoded.pcm_sha256 + clip_hash).encode()).hexdigest()[:8]}"
     replace(folder / f"{clip_id}.wav", lambda beside: beside.write_bytes(content))

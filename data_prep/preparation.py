@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
+from data_prep.dataset_folder import HIDDEN, DatasetFolder
+from data_prep.dataset_lock import dataset_lock
+from data_prep.decisions import Decisions, keep_reviewed, read_decisions, restore_clips
 from data_prep.files import (
     PrepError,
     disk_errors,
     file_sha256,
     write_json,
 )
-from data_prep.manifest_rows import keep_what_people_wrote, manifest_rows, recording_rows
+from data_prep.manifest_rows import manifest_rows, recording_rows
 from data_prep.near_duplicates import Fingerprint, groups
 from data_prep.one_recording import State
 from data_prep.recording import RecordingFault, find_recordings
 from data_prep.report import LeftOut, Report, build_report
+from data_prep.review.journal import JOURNAL
 from data_prep.rights import Rights
 from data_prep.settings import Settings
 from data_prep.split import TRAIN, VALIDATION, split
@@ -58,8 +62,11 @@ def prepare(
     library = find_library(Path(recordings), folder.root)
     with disk_errors(folder.root):
         folder.open()
-        states, fresh = _states(folder, library, settings, workers, progress)
-        return _finish(folder, library, states, fresh, rights, settings)
+        with dataset_lock(folder.root):
+            folder.clean()
+            decisions = read_decisions(folder)
+            states, fresh = _states(folder, library, settings, decisions, workers, progress)
+            return _finish(folder, library, states, fresh, rights, settings, decisions)
 
 
 def find_library(root: Path, dataset: Path) -> Library:
@@ -101,6 +108,7 @@ def _states(
     folder: DatasetFolder,
     library: Library,
     settings: Settings,
+    decisions: Decisions,
     workers: int | None,
     progress: Progress | None,
 ) -> tuple[dict[str, State], set[str]]:
@@ -111,13 +119,15 @@ def _states(
     hashes = _hashes(library)
     _refuse_another_library(folder, library, hashes)
     for name, path in library.paths.items():
-        state_file = folder.state_file(name, hashes.get(name, ""), settings.analysis_key())
+        asked = _settings_for(settings, decisions.bpm.get(hashes.get(name, "")))
+        state_file = folder.state_file(name, hashes.get(name, ""), asked.analysis_key())
         state = folder.read_state(state_file)
-        if state and _is_complete(folder, state, seen_pcm):
+        if state and _is_complete(folder, state, seen_pcm, decisions):
             states[name] = state
             seen_pcm.add(state.get("pcm_sha256", ""))
         else:
-            jobs.append(Job(path, name, state_file, path.stat().st_size if name in hashes else 0))
+            size = path.stat().st_size if name in hashes else 0
+            jobs.append(Job(path, name, state_file, size, asked))
     total, finished = sum(job.bytes for job in jobs), 0
 
     def done(job: Job) -> None:
@@ -128,7 +138,7 @@ def _states(
 
     if progress:
         progress(0, total, "")
-    states |= run_jobs(jobs, folder.fresh, settings, workers, done)
+    states |= run_jobs(jobs, folder.fresh, workers, done)
     return {name: states[name] for name in library.paths}, {job.name for job in jobs}
 
 
@@ -141,11 +151,16 @@ def _hashes(library: Library) -> dict[str, str]:
     return hashes
 
 
-def _is_complete(folder: DatasetFolder, state: State, seen_pcm: set[str]) -> bool:
+def _settings_for(settings: Settings, reviewed_bpm: float | None) -> Settings:
+    """The settings for one recording: the tempo that a person gave it in a review goes before any other."""
+    return dataclasses.replace(settings, bpm=reviewed_bpm, bpm_range=None) if reviewed_bpm else settings
+
+
+def _is_complete(folder: DatasetFolder, state: State, seen_pcm: set[str], decisions: Decisions) -> bool:
     """Whether a recording need not be prepared again: left out, the copy of another, or all its slices are there."""
     if state["fault"] or state["pcm_sha256"] in seen_pcm:
         return True
-    return all(folder.has_clip(slice_["id"]) for slice_ in state["slices"])
+    return all(folder.has_clip(slice_["id"]) for slice_ in decisions.new_slices(state))
 
 
 def _finish(
@@ -155,37 +170,46 @@ def _finish(
     fresh: set[str],
     rights: Rights,
     settings: Settings,
+    decisions: Decisions,
 ) -> Report:
-    used, left_out = _used(states)
+    used, left_out = _used(states, decisions)
     left_out = sorted([*library.faults, *left_out], key=lambda each: each.recording)
     if not used:
         reasons = "; ".join(f"{each.recording!r}: {each.reason}" for each in left_out[:5])
         raise PrepError(f"No recording in {library.root} could be used ({reasons}).")
     memory = _memory(folder)
     copies = _copies(used, memory)
-    before = folder.manifest()
-    places = _places(used, copies, before, memory, settings)
-    rows = [
-        row
-        for name, state in used.items()
-        for row in manifest_rows(name, state, places[name], rights, settings)
-    ]
-    edited = keep_what_people_wrote(folder, rows, before)
-    changed = write_dataset(folder, rows, recording_rows(used, left_out), rights, before)
+    places = _places(used, copies, decisions, memory, settings)
+    rows, reviewed = [], []
+    for name, state in used.items():
+        new = manifest_rows(name, state, decisions.new_slices(state), places[name], rights, settings)
+        kept = keep_reviewed(decisions.rows_of(state), name, places[name], rights.key)
+        rows += sorted([*new, *kept], key=lambda row: (row["start_sample"], row["end_sample"]))
+        reviewed += kept
+    restore_clips(folder, reviewed, library.paths.__getitem__)
+    recordings = recording_rows(used, left_out, decisions.bpm)
+    changed = write_dataset(folder, rows, recordings, rights, decisions.before)
+    (folder.root / JOURNAL).unlink(missing_ok=True)
     write_json(
-        _memory_file(folder), {"copies": copies, "compared": _pcm(used), "validation": settings.validation}
+        _memory_file(folder),
+        {
+            "copies": copies,
+            "compared": _pcm(used),
+            "validation": settings.validation,
+            "library": str(library.root.resolve()),
+        },
     )
     delete_old_states(folder, states)
-    return build_report(folder.root, rows, used, left_out, copies, before, edited, changed, fresh)
+    return build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh)
 
 
-def _used(states: dict[str, State]) -> tuple[dict[str, State], list[LeftOut]]:
-    """The recordings that make slices; the same sound a second time is left out."""
+def _used(states: dict[str, State], decisions: Decisions) -> tuple[dict[str, State], list[LeftOut]]:
+    """The recordings that make slices, or have reviewed ones; the same sound a second time is left out."""
     used: dict[str, State] = {}
     left_out: list[LeftOut] = []
     first_with: dict[str, str] = {}
     for name, state in states.items():
-        if state["fault"]:
+        if state["fault"] and not decisions.carries(state):
             left_out.append(LeftOut(name, state["fault"]["gate"], state["fault"]["reason"]))
         elif state["pcm_sha256"] in first_with:
             reason = f"the same sound, sample for sample, as {first_with[state['pcm_sha256']]}"
@@ -220,15 +244,20 @@ def _copies(used: dict[str, State], memory: dict[str, Any]) -> list[list[str]]:
 def _places(
     used: dict[str, State],
     copies: list[list[str]],
-    before: list[Row],
+    decisions: Decisions,
     memory: dict[str, Any],
     settings: Settings,
 ) -> dict[str, str]:
     """Recording -> split. Where it was stays, unless another share is asked for."""
     seconds = {
-        state["pcm_sha256"]: sum(slice_["seconds"] for slice_ in state["slices"]) for state in used.values()
+        state["pcm_sha256"]: sum(each["seconds"] for each in state["slices"] or decisions.rows_of(state))
+        for state in used.values()
     }
-    was = {row["pcm_sha256"]: row["split"] for row in before if row["split"] in (TRAIN, VALIDATION)}
+    was = {
+        row["pcm_sha256"]: place
+        for row in decisions.before
+        if (place := row.get("was_split") or row["split"]) in (TRAIN, VALIDATION)
+    }
     same_share = memory.get("validation") == settings.validation
     by_pcm = split(copies, seconds, settings.validation, was if same_share else None)
     return {name: by_pcm[state["pcm_sha256"]] for name, state in used.items()}

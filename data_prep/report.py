@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.dataset_folder import Row
+from data_prep.decisions import Decisions
 from data_prep.one_recording import State
 from data_prep.quality import size_warnings
 from data_prep.recording import SAMPLE_RATE
-from data_prep.split import TRAIN, VALIDATION
+from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,20 @@ def build_report(
     used: dict[str, State],
     left_out: list[LeftOut],
     copies: list[list[str]],
-    before: list[Row],
-    edited: int,
+    decisions: Decisions,
     changed: bool,
     fresh: set[str],
 ) -> Report:
-    """The report on a dataset that now has the manifest `rows` and had `before`.
+    """The report on a dataset that now has the manifest `rows`.
 
     `used` is name -> state of the recordings in it, `fresh` the names of those prepared in this run, `copies` groups
-    of PCM hashes, `edited` how many captions were found edited by hand.
+    of PCM hashes, `decisions` what people had decided and what was there before.
     """
-    minutes = sum(row["seconds"] for row in rows) / 60
+    taken = [row for row in rows if row["split"] != LEFT_OUT]
+    minutes = sum(row["seconds"] for row in taken) / 60
     counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
-    warnings = size_warnings(len(rows), minutes, len(used))
-    ids = {row["id"] for row in rows}
-    lost = sum(bool(row.get("reviewed")) and row["id"] not in ids for row in before)
-    if lost:
-        warnings.append(f"{lost} reviewed captions went with their slices, which are cut differently now.")
+    warnings = size_warnings(len(taken), minutes, len(used))
+    warnings += _kept(used, decisions)
     if not counts[VALIDATION]:
         warnings.append("Nothing is held out: whether an adapter learns or memorises cannot be told.")
     name_of = {state["pcm_sha256"]: name for name, state in used.items()}
@@ -100,18 +98,40 @@ def build_report(
         validation_slices=counts[VALIDATION],
         minutes=round(minutes, 2),
         copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
-        removed=sorted({row["recording"] for row in before} - set(used)),
-        edited_captions=edited,
+        removed=sorted({row["recording"] for row in decisions.before} - set(used)),
+        edited_captions=decisions.edited,
         warnings=warnings,
         changed=changed,
     )
+
+
+def _kept(used: dict[str, State], decisions: Decisions) -> list[str]:
+    """What reviewed slices stood in the way of, and those that are gone."""
+    sentences = []
+    if dropped := sum(decisions.dropped(state) for state in used.values()):
+        reviewed = sum(len(decisions.rows_of(state)) for state in used.values())
+        sentences.append(
+            f"{_slices(reviewed, 'reviewed slice')} stay as they are; {_slices(dropped, 'new slice')} in their place "
+            "are not taken."
+        )
+    for name, state in used.items():
+        if state["fault"]:
+            sentences.append(f"{name} has its reviewed slices and no new ones: {state['fault']['reason']}.")
+    there = {state["pcm_sha256"] for state in used.values()}
+    if lost := sum(len(rows) for pcm, rows in decisions.reviewed.items() if pcm not in there):
+        sentences.append(f"{_slices(lost, 'reviewed slice')} went with their recordings.")
+    return sentences
+
+
+def _slices(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _recording_report(name: str, state: State, rows: list[Row], done_now: bool) -> RecordingReport:
     mine = [row for row in rows if row["recording"] == name]
     return RecordingReport(
         recording=name,
-        split=mine[0]["split"],
+        split=next((row["split"] for row in mine if row["split"] != LEFT_OUT), LEFT_OUT),
         slices=len(mine),
         seconds=state["seconds"],
         source_rate=state["source_rate"],

@@ -23,16 +23,17 @@ SMALL_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Job:
-    """One recording to prepare, with where its results go."""
+    """One recording to prepare, how, and where its results go."""
 
     path: Path
     name: str
     state_file: Path
     bytes: int
+    settings: Settings
 
 
 def run_jobs(
-    jobs: list[Job], clip_folder: Path, settings: Settings, workers: int | None, done: Callable[[Job], None]
+    jobs: list[Job], clip_folder: Path, workers: int | None, done: Callable[[Job], None]
 ) -> dict[str, State]:
     """Prepare all; name -> state. `done` is called after each. The longest recordings come first.
 
@@ -41,14 +42,16 @@ def run_jobs(
     jobs = sorted(jobs, key=lambda job: -job.bytes)
     count = min(workers or os.cpu_count() or 1, len(jobs))
     if count <= 1 or sum(job.bytes for job in jobs) < SMALL_BYTES:
-        return dict(_one_by_one(jobs, clip_folder, settings, done))
+        return dict(_one_by_one(jobs, clip_folder, done))
     states: dict[str, State] = {}
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
     try:
         with _ctrl_c_ignored():
             futures = {
-                pool.submit(prepare_recording, job.path, job.name, job.state_file, clip_folder, settings): job
+                pool.submit(
+                    prepare_recording, job.path, job.name, job.state_file, clip_folder, job.settings
+                ): job
                 for job in jobs
             }
         for future in as_completed(futures):
@@ -68,13 +71,11 @@ def run_jobs(
     return states
 
 
-def _one_by_one(
-    jobs: list[Job], clip_folder: Path, settings: Settings, done: Callable[[Job], None]
-) -> list[tuple[str, State]]:
+def _one_by_one(jobs: list[Job], clip_folder: Path, done: Callable[[Job], None]) -> list[tuple[str, State]]:
     states = []
     for job in jobs:
         states.append(
-            (job.name, prepare_recording(job.path, job.name, job.state_file, clip_folder, settings))
+            (job.name, prepare_recording(job.path, job.name, job.state_file, clip_folder, job.settings))
         )
         done(job)
     return states

@@ -54,6 +54,7 @@ def prepared(library, whole, tmp_path) -> tuple[Path, Path]:
 
 def test_a_second_run_writes_nothing(prepared, run_prep, monkeypatch):
     recordings, dataset = prepared
+    assert run_prep(recordings, dataset, *OPTIONS).code == 0  # where the recordings lie now is written down
     before = snapshot(dataset)
     monkeypatch.setattr(one_recording, "decode", lambda path: pytest.fail("decoded again"))
     result = run_prep(recordings, dataset, *OPTIONS, "--json")

@@ -1,0 +1,125 @@
+"""What people decided in reviews, and how a new preparation keeps it.
+
+A reviewed row stays as it is, whatever the settings: its span, its sound, its captions and facts. New slices of the
+same recording that overlap it are not taken into the dataset. The tempo that a person gave a recording is the tempo
+with which it is prepared again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.clip import clip_wav
+from data_prep.dataset_folder import DatasetFolder, Row
+from data_prep.files import PrepError, file_sha256, replace
+from data_prep.one_recording import State
+from data_prep.recording import Decoded, decode
+from data_prep.review.journal import read_journal, replay, version_of
+from data_prep.slices import Span
+from data_prep.split import LEFT_OUT
+
+OVERLAP = 0.25
+"""New slices go that share this much of themselves, or of a reviewed one, with it: moving a cut by a beat does not
+cost the slice next to it."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """`reviewed`: PCM hash of a recording -> its reviewed rows; `bpm`: SHA-256 of a file -> the tempo a person gave;
+    `edited`: how many captions were found edited in their .txt; `before`: the rows as they were, reviews included."""
+
+    reviewed: dict[str, list[Row]]
+    bpm: dict[str, float]
+    edited: int
+    before: list[Row]
+
+    def rows_of(self, state: State) -> list[Row]:
+        return self.reviewed.get(state.get("pcm_sha256", ""), [])
+
+    def new_slices(self, state: State) -> list[State]:
+        """The slices of a prepared recording that no reviewed one stands in the way of."""
+        kept = self.rows_of(state)
+        ids = {row["id"] for row in kept}
+        return [
+            each
+            for each in state["slices"]
+            if each["id"] not in ids and not any(_overlap(each, row) >= OVERLAP for row in kept)
+        ]
+
+    def dropped(self, state: State) -> int:
+        """How many slices of a recording overlap reviewed ones and are others than these."""
+        ids = {row["id"] for row in self.rows_of(state)}
+        others = sum(each["id"] not in ids for each in state["slices"])
+        return others - len(self.new_slices(state))
+
+    def carries(self, state: State) -> bool:
+        """Whether a recording that makes no slice now is in the dataset all the same, by its reviewed ones."""
+        return bool(self.rows_of(state)) and "fingerprint" in state and "hits" in state
+
+
+def read_decisions(folder: DatasetFolder) -> Decisions:
+    """Of the manifest, of the journal of reviews, and of captions edited in their .txt."""
+    manifest = folder.manifest()
+    captions = {row["id"]: text for row in manifest if (text := folder.edited_caption(row))}
+    before, recordings, _ = replay(manifest, folder.recordings(), read_journal(folder.root))
+    reviewed = defaultdict(list)
+    for index, row in enumerate(before):
+        if text := captions.get(row["id"]):
+            before[index] = row | {
+                "text": text, "captions": [text], "reviewed": True, "version": version_of(row) + 1,
+            }  # fmt: skip
+        if before[index].get("reviewed"):
+            reviewed[row["pcm_sha256"]].append(before[index])
+    bpm = {row["file_sha256"]: row["reviewed_bpm"] for row in recordings if row.get("reviewed_bpm")}
+    return Decisions(dict(reviewed), bpm, len(captions), before)
+
+
+def keep_reviewed(rows: list[Row], name: str, place: str, rights: str) -> list[Row]:
+    """Reviewed rows as they stay: of the recording as it is named now, on the side where it is now."""
+    kept = []
+    for row in rows:
+        split = {"split": LEFT_OUT, "was_split": place} if row["split"] == LEFT_OUT else {"split": place}
+        kept.append(row | split | {"recording": name, "rights": rights})
+    return kept
+
+
+def restore_clips(folder: DatasetFolder, rows: Iterable[Row], path_of: Callable[[str], Path]) -> None:
+    """See that every reviewed row has its sound: rebuilt from the recording at `path_of(name)` where it is missing
+    or is that of another cut. PrepError where the recording does not give it."""
+    decoded: tuple[str, Decoded] | None = None
+    for row in rows:
+        clip = folder.find_clip(row["id"])
+        (folder.fresh / f"{row['id']}.wav").unlink(missing_ok=True)  # cut as it was before it was reviewed
+        if clip and clip.parent != folder.fresh and file_sha256(clip) == row["clip_sha256"]:
+            continue
+        if not decoded or decoded[0] != row["recording"]:
+            decoded = row["recording"], decode(path_of(row["recording"]))
+        rebuild(folder, row, decoded[1])
+
+
+def rebuild(folder: DatasetFolder, row: Row, decoded: Decoded) -> None:
+    """Write the WAV of a row from its recording; PrepError where it is not the sound that the row names."""
+    content = clip_wav(decoded.samples, span_of(row), row["gain_db"])
+    if hashlib.sha256(content).hexdigest() != row["clip_sha256"]:
+        raise PrepError(
+            f"{row['id']} cannot be rebuilt: {row['recording']} is not the recording it was cut from. Bring the "
+            "original recording back, or delete the row from the manifest."
+        )
+    for place in folder.places():
+        (place / f"{row['id']}.wav").unlink(missing_ok=True)
+    replace(folder.root / row["split"] / f"{row['id']}.wav", lambda beside: beside.write_bytes(content))
+
+
+def span_of(row: Row) -> Span:
+    return Span(row["start_sample"], row["end_sample"], row["fade_in_samples"], row["fade_out_samples"])
+
+
+def _overlap(one: Row, other: Row) -> float:
+    """What the two share, as a share of the shorter one."""
+    shared = min(one["end_sample"], other["end_sample"]) - max(one["start_sample"], other["start_sample"])
+    shorter = min(each["end_sample"] - each["start_sample"] for each in (one, other))
+    return shared / shorter
