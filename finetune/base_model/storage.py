@@ -103,6 +103,11 @@ class _Product(torch.autograd.Function):
         return gradient @ _unpacked_for_now(ctx.packed), None
 
 
+def weight_for_now(layer: nn.Linear) -> torch.Tensor:
+    """The frozen weight, (out, in); that of a packed layer lasts until the next one is unpacked."""
+    return _unpacked_for_now(layer.packed) if isinstance(layer, PackedLinear) else layer.weight
+
+
 _room: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
 
 

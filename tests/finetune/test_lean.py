@@ -13,10 +13,14 @@ from finetune.adapter.low_rank import LowRank
 
 
 def dora(bias: bool, dtype: torch.dtype = torch.float32, dropout: float = 0.0) -> nn.Module:
-    """A linear layer 12 → 20 with a lean DoRA of rank 3 that does something."""
+    return adapted("dora", bias, dtype, dropout)
+
+
+def adapted(kind: str, bias: bool, dtype: torch.dtype = torch.float32, dropout: float = 0.0) -> nn.Module:
+    """A linear layer 12 → 20 with a lean adapter of rank 3."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(12, 20, bias=bias)).to(dtype)
-    config = LoraConfig(r=3, lora_alpha=6, target_modules="0", use_dora=True, lora_dropout=dropout)
+    config = LoraConfig(r=3, lora_alpha=6, target_modules="0", use_dora=kind == "dora", lora_dropout=dropout)
     inject_adapter_in_model(config, model, adapter_name=NAME)
     layer = model[0]
     make_lean(layer, NAME)
@@ -46,8 +50,8 @@ def formed(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_output_and_gradients_are_those_of_the_full_weight(bias: bool) -> None:
     layer = dora(bias).double()
     stir(layer)
-    x, wanted = torch.randn(2, 5, 12).double(), torch.randn(2, 5, 20).double()
-    learned = [p for n, p in layer.named_parameters() if "lora_" in n]
+    x, wanted = torch.randn(2, 5, 12).double().requires_grad_(), torch.randn(2, 5, 20).double()
+    learned = [x, *(p for n, p in layer.named_parameters() if "lora_" in n)]
     gradients = []
     for compute in (layer, lambda x: formed(layer, x)):
         loss = (compute(x) - wanted).square().mean()
@@ -55,6 +59,22 @@ def test_output_and_gradients_are_those_of_the_full_weight(bias: bool) -> None:
     torch.testing.assert_close(layer(x), formed(layer, x), rtol=1e-6, atol=1e-7)
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_gradients_are_the_slopes_of_the_result(kind: str, dropout: float) -> None:
+    layer = adapted(kind, bias=True, dropout=dropout).double()
+    stir(layer)
+    names = [name for name, _ in layer.named_parameters() if "lora_" in name]
+    values = [layer.get_parameter(name).detach().clone().requires_grad_() for name in names]
+
+    def result(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)  # the same elements are dropped each time
+        return torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    x = torch.randn(4, 12).double().requires_grad_()
+    assert torch.autograd.gradcheck(result, (x, *values))
 
 
 def test_it_is_the_merged_weight_of_a_file() -> None:
