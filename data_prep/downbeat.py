@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from data_prep.blocks import in_blocks
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
 
@@ -28,13 +29,17 @@ def find_anchor(onsets: list[Onset], bpm: float) -> float:
 
 def low_weights(samples: np.ndarray, onsets: list[Onset]) -> np.ndarray:
     """How heavy each hit is below some 150 Hz: what a kick or a bass stroke has most of. One value per onset."""
-    length = samples.shape[1] // LOW_BLOCK * LOW_BLOCK
-    low = samples[:, :length].mean(axis=0).reshape(-1, LOW_BLOCK).mean(axis=1)
+    low = np.concatenate([_low(block) for _, block in in_blocks(samples)])
     reach = round(0.06 * SAMPLE_RATE / LOW_BLOCK)
     starts = [onset.sample // LOW_BLOCK for onset in onsets]
     return np.array(
         [float(np.sqrt(np.mean(np.square(low[a : a + reach])))) if a < len(low) else 0.0 for a in starts]
     )
+
+
+def _low(block: np.ndarray) -> np.ndarray:
+    length = block.shape[1] // LOW_BLOCK * LOW_BLOCK
+    return block[:, :length].mean(axis=0).reshape(-1, LOW_BLOCK).mean(axis=1)
 
 
 def downbeat_confidence(

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.blocks import release, window
 from data_prep.recording import SAMPLE_RATE
 
 HOP = 220
 """200 frames per second: a drummer does not repeat a bar to within 5 ms."""
 WINDOW = 512
 BANDS = 12
+BLOCK_FRAMES = 8192
 WINDOW_FRAMES = 400
 WINDOWS = 4
 SHARE_OF_WINDOWS = 0.5
@@ -56,13 +58,24 @@ def fingerprint(samples: np.ndarray) -> Fingerprint:
     from librosa.filters import mel
 
     filters = mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=BANDS, fmin=50.0, fmax=12_000.0).astype(np.float32)
-    middle = np.pad(samples.mean(axis=0), WINDOW // 2)
-    taper = np.hanning(WINDOW).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(middle, WINDOW)[::HOP]
-    parts = [frames[start : start + 4096] for start in range(0, len(frames), 4096)]
-    power = np.concatenate([np.abs(np.fft.rfft(part * taper, axis=1)) ** 2 @ filters.T for part in parts])
+    frames = samples.shape[1] // HOP + 1
+    parts = [
+        _band_power(samples, start, min(frames, start + BLOCK_FRAMES), filters)
+        for start in range(0, frames, BLOCK_FRAMES)
+    ]
+    power = np.concatenate(parts)
     level = 10 * np.log10(np.maximum(power, power.max() * RANGE_POWER))
     return Fingerprint(np.clip(np.round((level - level.mean()) / LEVEL_STEP_DB), -127, 127).astype(np.int8))
+
+
+def _band_power(samples: np.ndarray, first: int, last: int, filters: np.ndarray) -> np.ndarray:
+    """(frames, BANDS) of frames first to last, of both channels together."""
+    taper = np.hanning(WINDOW).astype(np.float32)
+    start = first * HOP - WINDOW // 2
+    middle = window(samples, start, start + (last - 1 - first) * HOP + WINDOW).mean(axis=0)
+    spectrum = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(middle, WINDOW)[::HOP] * taper, axis=1)
+    release(samples)
+    return (spectrum.real**2 + spectrum.imag**2) @ filters.T
 
 
 def are_copies(one: Fingerprint, other: Fingerprint) -> bool:

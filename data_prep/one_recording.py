@@ -63,7 +63,7 @@ def prepare_recording(
     try:
         check_openable(path)
         state["file_sha256"] = file_sha256(path)
-        decoded = decode(path)
+        decoded = decode(path, clip_folder)
         state |= _facts_of(path, decoded)
         tags = read_tags(path, PurePosixPath(name))
         music = hear(decoded, tags, settings)

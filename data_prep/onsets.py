@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from data_prep.blocks import peak as peak_of
+from data_prep.blocks import release, window
 from data_prep.recording import SAMPLE_RATE
 
 HOP = 256
@@ -26,6 +28,8 @@ MEAN_SECONDS = 0.1
 RANGE_DB = 80.0
 BLOCK_FRAMES = 8192
 """Spectrogram frames in memory at a time (48 s), whatever the length of the recording."""
+KEPT_BLOCKS = 16
+"""As many blocks (13 minutes, 72 MB) are kept from the first look to the second; what is beyond is computed twice."""
 
 LEAD_IN = 16 * HOP
 """Silence put before a recording while looking, so that a hit on its first sample is a rise like any other."""
@@ -68,10 +72,11 @@ class Onset:
 def detect(samples: np.ndarray) -> tuple[list[Onset], np.ndarray]:
     """All hits of a recording (2, samples) in order, at least 30 ms apart, and its onset envelope.
 
-    The envelope is the superflux, scaled to a maximum of 1, at SAMPLE_RATE / HOP values per second.
+    The envelope is the superflux, scaled to a maximum of 1, at SAMPLE_RATE / HOP values per second. Memory does not
+    grow with the recording, which may be memory-mapped, but by envelope and hits.
     """
-    envelope = onset_envelope(samples)
-    peak = float(np.abs(samples).max())
+    peak = _peak(samples)
+    envelope = onset_envelope(samples, peak)
     on_a_hit = float(np.abs(samples[:, : round(PEAK_SECONDS * SAMPLE_RATE)]).max()) >= HIT_AT_EDGE * peak
     onsets: list[Onset] = []
     for frame in _peaks(envelope):
@@ -87,38 +92,55 @@ def detect(samples: np.ndarray) -> tuple[list[Onset], np.ndarray]:
     return onsets, envelope[LEAD_IN // HOP :]
 
 
-def onset_envelope(samples: np.ndarray) -> np.ndarray:
-    """Superflux of a recording (2, samples), float32, one value per HOP samples from LEAD_IN before its start,
-    maximum 1."""
+def onset_envelope(samples: np.ndarray, peak: float) -> np.ndarray:
+    """Superflux of a recording (2, samples) whose largest sample is `peak`, float32, one value per HOP samples from
+    LEAD_IN before its start, maximum 1."""
     from scipy.ndimage import maximum_filter1d
 
-    padded = np.pad(samples, ((0, 0), (LEAD_IN + WINDOW // 2, WINDOW // 2)))
-    frames = (padded.shape[1] - WINDOW) // HOP + 1
-    starts = range(0, frames, BLOCK_FRAMES)
-    loudest = max(
-        float(_band_power(padded, start, min(frames, start + BLOCK_FRAMES)).max()) for start in starts
-    )
-    floor = max(loudest, 1e-12) * 10 ** (-RANGE_DB / 10)
+    frames = (samples.shape[1] + LEAD_IN) // HOP + 1
+    floor = max(peak, 1e-6) ** 2 * FULL_BAND * 10 ** (-RANGE_DB / 10)
     flux = np.zeros(frames, np.float32)
-    for start in starts:
+    for start in range(0, frames, BLOCK_FRAMES):
         first = max(0, start - LAG)
-        power = _band_power(padded, first, min(frames, start + BLOCK_FRAMES))
-        level = 10 * np.log10(np.maximum(power, floor))
+        power = _band_power(samples, first, min(frames, start + BLOCK_FRAMES))
+        level = 10 * np.log10(np.maximum(power, np.float32(floor)))
         before = maximum_filter1d(level, MAX_FILTER_BANDS, axis=1)
         rise = np.maximum(0, level[LAG:] - before[:-LAG]).mean(axis=1)
         flux[first + LAG : first + LAG + len(rise)] = rise
     return flux / max(float(flux.max()), 1e-9)
 
 
-def _band_power(padded: np.ndarray, first: int, last: int) -> np.ndarray:
+def _peak(samples: np.ndarray) -> float:
+    """The largest absolute sample, read in blocks."""
+    step = BLOCK_FRAMES * HOP
+    parts = (samples[:, start : start + step] for start in range(0, samples.shape[1], step))
+    return max((float(max(part.max(), -part.min())) for part in parts), default=0.0)
+
+
+def _band_power(samples: np.ndarray, first: int, last: int) -> np.ndarray:
     """Mel band power (frames, MEL_BANDS) of frames first to last, the mean of both channels, so that what is out
-    of phase between them is not lost."""
-    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    of phase between them is not lost. Frame n is centred on sample n * HOP - LEAD_IN."""
+    from scipy.fft import rfft
+
+    start = first * HOP - LEAD_IN - WINDOW // 2
+    part = _between(samples, start, start + (last - first - 1) * HOP + WINDOW)
     power = np.zeros((last - first, WINDOW // 2 + 1), np.float32)
-    for channel in padded:
-        frames = np.lib.stride_tricks.sliding_window_view(channel, WINDOW)[::HOP][first:last]
-        power += np.abs(np.fft.rfft(frames * window, axis=1)).astype(np.float32) ** 2
-    return power @ _mel_filters(WINDOW, MEL_BANDS, 27.5, 16_000.0).T / len(padded)
+    for channel in part:
+        spectrum = rfft(np.lib.stride_tricks.sliding_window_view(channel, WINDOW)[::HOP] * _window(WINDOW))
+        power += spectrum.real**2 + spectrum.imag**2
+    return power @ _mel_filters(WINDOW, MEL_BANDS, 27.5, 16_000.0).T / len(part)
+
+
+def _between(samples: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Samples start to stop, float32, with silence where that reaches beyond the recording."""
+    inside = np.asarray(samples[:, max(0, start) : max(0, stop)], np.float32)
+    before = min(max(0, -start), stop - start)
+    return np.pad(inside, ((0, 0), (before, stop - start - before - inside.shape[1])))
+
+
+@lru_cache(maxsize=4)
+def _window(length: int) -> np.ndarray:
+    return np.hanning(length + 1)[:-1].astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -175,11 +197,15 @@ def _first(tops: np.ndarray, rise_db: np.ndarray, best: int, least: float) -> in
 
 def _fine_power(samples: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Band power (frames, bands) of samples start to stop, which may reach beyond the recording."""
-    inside = samples[:, max(0, start) : max(0, stop)]
-    inside = np.pad(inside, ((0, 0), (max(0, -start), max(0, stop - samples.shape[1]))))
-    window = np.hanning(FINE_WINDOW + 1)[:-1].astype(np.float32)
+    from scipy.fft import rfft
+
+    frames = np.lib.stride_tricks.sliding_window_view(_between(samples, start, stop), FINE_WINDOW, axis=1)
+    spectrum = rfft(frames[:, ::FINE_HOP] * _window(FINE_WINDOW))
+    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+    return power @ _fine_filters().T / (0.375 * FINE_WINDOW**2)
+
+
+@lru_cache(maxsize=1)
+def _fine_filters() -> np.ndarray:
     filters = _mel_filters(FINE_WINDOW, FINE_BANDS, 0.0, 18_000.0)
-    filters = filters / filters.sum(axis=1, keepdims=True)
-    frames = np.lib.stride_tricks.sliding_window_view(inside, FINE_WINDOW, axis=1)[:, ::FINE_HOP]
-    power = (np.abs(np.fft.rfft(frames * window, axis=2)) ** 2).sum(axis=0)
-    return power @ filters.T / (0.375 * FINE_WINDOW**2)
+    return filters / filters.sum(axis=1, keepdims=True)

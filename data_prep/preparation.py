@@ -18,10 +18,11 @@ from data_prep.files import (
     file_sha256,
     write_json,
 )
+from data_prep.find_recordings import find_recordings
 from data_prep.manifest_rows import manifest_rows, recording_rows
 from data_prep.near_duplicates import Fingerprint, groups
 from data_prep.one_recording import State
-from data_prep.recording import RecordingFault, find_recordings
+from data_prep.recording import RecordingFault
 from data_prep.report import LeftOut, Report, build_report
 from data_prep.review.journal import JOURNAL
 from data_prep.rights import Rights

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.recording import SAMPLE_RATE, Decoded, suffix_belies
+from data_prep.formats import suffix_belies
+from data_prep.recording import SAMPLE_RATE, Decoded
 
 DC_SHARE = 0.003
 FEWEST_CLIPS, FEWEST_MINUTES, FEWEST_RECORDINGS = 20, 10.0, 3
@@ -18,22 +19,25 @@ def recording_gates(path: Path, decoded: Decoded) -> dict[str, str]:
     rate = decoded.source_rate
     if len(decoded.clipped_samples):
         gates["clipped"] = f"clipped in {len(decoded.clipped_samples)} places"
-    offset = float(np.abs(decoded.samples.mean(axis=1)).max())
-    if offset > DC_SHARE:
-        gates["dc"] = f"DC offset of {offset:.1%} of full scale"
+    if decoded.dc_offset > DC_SHARE:
+        gates["dc"] = f"DC offset of {decoded.dc_offset:.1%} of full scale"
     if rate < SAMPLE_RATE:
         gates["below_44100"] = f"recorded at {rate / 1000:g} kHz: nothing above {rate / 2000:g} kHz is in it"
     elif rate > SAMPLE_RATE:
         gates["resampled"] = f"resampled from {rate / 1000:g} to 44.1 kHz"
     if decoded.channels == 1:
         gates["mono"] = "mono: the same on both channels"
-    elif decoded.channels > 2:
+    elif decoded.downmix == "sides":
         gates["downmix"] = f"{decoded.channels} channels folded to stereo: odd ones left, even ones right"
-    elif np.array_equal(decoded.samples[0], decoded.samples[1]):
+    elif decoded.downmix == "speakers":
+        gates["downmix"] = f"{decoded.channels} channels mixed to stereo by the speakers that the file names"
+    elif decoded.same_on_both:
         gates["dual_mono"] = "stereo file with the same on both channels"
     if decoded.subtype in {"PCM_S8", "PCM_U8"}:
         gates["eight_bit"] = "8-bit: quiet parts are noise"
-    if suffix_belies(path, decoded.container):
+    if decoded.cut_off:
+        gates["cut_off"] = "it ends without the mark of its end: something may be missing"
+    if suffix_belies(path.suffix, decoded.container):
         gates["wrong_extension"] = f"named {path.suffix}, is {decoded.container} inside"
     return gates
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from data_prep.blocks import in_blocks, peak
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
 
@@ -73,7 +74,7 @@ def cut(samples: np.ndarray, start: int, end: int, gain_db: float, fade_in: int,
 
 def gain_for(samples: np.ndarray) -> float:
     """The one gain of a recording in dB: its peak to -1 dBFS, raised by 24 dB at most."""
-    peak_db = 20 * np.log10(float(np.abs(samples).max()))
+    peak_db = 20 * np.log10(peak(samples))
     return round(min(PEAK_DBFS - 0.0005 - peak_db, HIGHEST_BOOST_DB), 3)
 
 
@@ -108,9 +109,8 @@ def bars(
 
 def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
     """One slice per hit: from 2 ms before it, at a zero crossing, to the next hit or where it has died away."""
-    middle = samples.mean(axis=0)
     level = level_envelope(samples)
-    starts = [_zero_crossing(middle, max(0, onset.sample - PRE_ROLL)) for onset in onsets]
+    starts = [_zero_crossing(samples, max(0, onset.sample - PRE_ROLL)) for onset in onsets]
     spans, rests = [], []
     for onset, start, following in zip(onsets, starts, [*starts[1:], samples.shape[1]], strict=True):
         end = min(following, _decayed(level, start, following), start + LONGEST_ONE_SHOT)
@@ -152,20 +152,23 @@ def fixed(length: int, onsets: list[Onset], seconds: float) -> tuple[list[Span],
 
 def level_envelope(samples: np.ndarray) -> np.ndarray:
     """RMS in dBFS of every 10 ms of a recording (2, samples)."""
-    count = -(-samples.shape[1] // ENVELOPE)
-    starts = np.arange(count) * ENVELOPE
-    power = np.add.reduceat(np.square(samples, dtype=np.float32).mean(axis=0), starts)
-    return 10 * np.log10(power / ENVELOPE + 1e-12)
+    power = [_block_power(block) for _, block in in_blocks(samples, 1000 * ENVELOPE)]
+    return 10 * np.log10(np.concatenate(power) / ENVELOPE + 1e-12)
+
+
+def _block_power(block: np.ndarray) -> np.ndarray:
+    starts = np.arange(0, block.shape[1], ENVELOPE)
+    return np.add.reduceat(np.square(block, dtype=np.float32).mean(axis=0), starts)
 
 
 def _fade(length: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
 
 
-def _zero_crossing(middle: np.ndarray, sample: int) -> int:
+def _zero_crossing(samples: np.ndarray, sample: int) -> int:
     """The crossing nearest to `sample` within 1 ms, or the quietest sample there."""
-    low, high = max(0, sample - ZERO_CROSSING_REACH), min(len(middle), sample + ZERO_CROSSING_REACH + 1)
-    near = middle[low:high]
+    low, high = max(0, sample - ZERO_CROSSING_REACH), min(samples.shape[1], sample + ZERO_CROSSING_REACH + 1)
+    near = samples[:, low:high].mean(axis=0)
     crossings = np.flatnonzero(np.signbit(near[1:]) != np.signbit(near[:-1])) + 1
     if not len(crossings):
         return low + int(np.argmin(np.abs(near)))

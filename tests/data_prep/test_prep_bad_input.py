@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.recording import SAMPLE_RATE, RecordingFault, decode, find_recordings
+from data_prep.find_recordings import find_recordings
+from data_prep.recording import SAMPLE_RATE, RecordingFault, decode
 
 GOOD = drummer.play(100, bars=2, seed=1).samples
 TWO_BARS_OF_4 = 4 * 60 / 100
@@ -82,8 +83,8 @@ def shorter_than_a_slice(folder: Path) -> Path:
 
 
 def foreign(folder: Path) -> Path:
-    (folder / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
-    return folder / "phone.m4a"
+    (folder / "break.rx2").write_bytes(b"CAT " + bytes(100))
+    return folder / "break.rx2"
 
 
 LEFT_OUT = [
@@ -100,7 +101,7 @@ LEFT_OUT = [
     (link_to_itself, "unreadable", "leads to itself"),
     (link_to_the_folder_above, "link_loop", "link"),
     (shorter_than_a_slice, "shorter_than_slice", "2 bars"),
-    (foreign, "foreign_format", "convert"),
+    (foreign, "foreign_format", "export"),
 ]
 
 
