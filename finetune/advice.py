@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from finetune.rank import processes
 from finetune.recipe import Recipe
 
 SHORTEST_CROP = 5.0  # seconds
@@ -22,6 +23,8 @@ def smaller(recipe: Recipe, gpu: bool) -> Iterator[tuple[str, Changes]]:
         yield "rounds the base to 8 bits of mantissa", {"base.dtype": "bfloat16"}
     if training.gradient_checkpointing != "on":
         yield "a third slower, the same result", {"training.gradient_checkpointing": "on"}
+    if processes() > 1 and not recipe.base.shard:
+        yield "slower, the same result", {"base.shard": "true"}
     if training.batch_size > 1:
         passes = training.batch_size * training.gradient_accumulation
         yield (

@@ -10,6 +10,7 @@ from finetune.checkpoint import checkpoint_folders, save_checkpoint, step_of
 from finetune.files import sync
 from finetune.interrupt import Requests
 from finetune.preparation import Training
+from finetune.processes import main_only
 from finetune.progress import say
 from finetune.rank import is_main
 from finetune.run_state import as_used, checkpoint_of, write_adapter
@@ -62,7 +63,7 @@ def after_step(training: Training, step: int, log: Log, requests: Requests) -> E
         ending = ending_after(training, step, log, requests)
     over = ending in ("finished", "stopped early")
     if training.requests and (step % recipe.samples.every == 0 or step == training.origin or over):
-        _write(lambda: _sample(training, step))
+        main_only(training.base, lambda: _sample(training, step))
     if step == training.origin:
         return ending
     if better:

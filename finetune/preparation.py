@@ -29,7 +29,7 @@ from finetune.memory import settle
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
-from finetune.processes import make_accelerator
+from finetune.processes import main_first, make_accelerator, shard
 from finetune.progress import say
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
@@ -78,9 +78,11 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
         base.place_encoders(device)
         data = _encoded(base, clips, requests, recipe, run.parent / CACHE)
         base.release_encoders()
-        base.place_rest(device)
-        with adapter.absent():
-            data = play_prior(base, data, recipe, run.parent / CACHE)
+    if recipe.base.shard:
+        shard(accelerator, base)
+    base.place_rest(device)
+    with main_first(accelerator, base), adapter.absent():
+        data = play_prior(base, data, recipe, run.parent / CACHE)
     spare_work(recipe, base, adapter, clips)
     optimizer = accelerator.prepare(make_optimizer(recipe.optimizer, adapter.named_parameters()))
     facts = {

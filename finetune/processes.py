@@ -2,11 +2,15 @@
 
 Each computes its share of a step's passes (`training.gradient_accumulation`) and gets the gradients of all, which are
 added in the order in which one process would add them: a run is the same run, to the last bit where processors round
-alike, however many processes work on it. Adapters are small, so that whole gradients can be passed around.
+alike, however many processes work on it. Adapters are small, so that whole gradients can be passed around. The base
+each has for itself, or a part of it (`base.shard`).
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +18,11 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import nn
 
+from finetune.base_model import BaseModel
+from finetune.base_model.sharding import Shards
 from finetune.errors import WoodshedError
 from finetune.interrupt import Requests
-from finetune.rank import processes
+from finetune.rank import is_main, processes
 
 PATIENCE = timedelta(hours=6)  # while one process encodes, samples or saves, the others wait
 
@@ -30,6 +36,49 @@ def make_accelerator(cpu: bool, passes: int) -> Accelerator:
         )
     waits = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[waits])
+
+
+def shard(accelerator: Accelerator, base: BaseModel) -> None:
+    """Cut the blocks of `base`, adapters in place, over the processes, each part where its process works. One process
+    keeps them whole. Raises WoodshedError when the processes have different bases."""
+    if accelerator.num_processes == 1:
+        return
+    kind = f"{base.fingerprint} {base.dtype} {[p.dtype for p in base.transformer.parameters()]}"
+    number = int.from_bytes(hashlib.sha256(kind.encode()).digest()[:7])
+    numbers: Any = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    if len(numbers.unique()) > 1:
+        raise WoodshedError(
+            "base.shard: the processes do not have the same base in the same type, so they cannot keep parts of one. "
+            "Give them the same files, and base.dtype another value than auto."
+        )
+    base.shards = Shards(base.transformer, accelerator.device)
+
+
+@contextmanager
+def main_first(accelerator: Accelerator, base: BaseModel) -> Iterator[None]:
+    """What is within is done by one process and then by the others. The base must not be asked by these any more;
+    of what is sharded they give their parts to the first."""
+    if base.shards is None:
+        with accelerator.main_process_first():
+            yield
+    elif is_main():
+        with base.shards.leading():
+            yield
+    else:
+        base.shards.follow()
+        yield
+
+
+def main_only(base: BaseModel, work: Callable[[], object]) -> None:
+    """Have one process do `work`; the others go on, or give it their parts of a sharded base until it is done."""
+    if base.shards is None:
+        if is_main():
+            work()
+    elif is_main():
+        with base.shards.leading():
+            work()
+    else:
+        base.shards.follow()
 
 
 class SharedGradients:

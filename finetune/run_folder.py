@@ -21,6 +21,7 @@ CACHE = ".cache"  # beside the runs, shared by them
 # Keys that say what is saved, shown or where it lies; every other one changes what is learned.
 FREE_KEYS = {
     "base.model",  # the folder may move; its weights are compared
+    "base.shard",
     "data.dataset",  # likewise, and its clips are compared
     "training.steps",  # compared by itself
     "training.checkpoint_every",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from finetune.base_model.chunks import in_chunks
+from finetune.base_model.sharding import Shards
 from finetune.base_model.stability.shift import SAMPLING_SHIFT, TRAINING_SHIFT, TimeShift
 from finetune.errors import WoodshedError
 
@@ -45,8 +46,8 @@ class BaseModel:
     `fingerprint` is the SHA-256 of the weights. `post_trained` bases generate in few steps and are not trained on.
     `name` is what the recipe called it. `sampling_shift` and `training_shift` say how times are moved, `licence` is the
     licence file beside the weights, `repeats_padding` is `compute_padding_once`, `rounded` that weights are in bfloat16
-    and all else in float32. After `release_encoders` autoencoder, text encoder and tokenizer are None and only the
-    parts that a training step needs remain.
+    and all else in float32, `shards` that its blocks are cut over several processes. After `release_encoders`
+    autoencoder, text encoder and tokenizer are None and only the parts that a training step needs remain.
     """
 
     name: str
@@ -66,6 +67,7 @@ class BaseModel:
     licence: Path | None = None
     repeats_padding: bool = False
     rounded: bool = False
+    shards: Shards | None = None
 
     @property
     def device(self) -> torch.device:

@@ -28,6 +28,7 @@ class BaseGroup:
     dtype: Literal["auto", "float32", "bfloat16", "int8", "nf4"] = option(
         "auto", "how the frozen base lies in memory; auto is bfloat16 on a GPU and float32 on a CPU"
     )
+    shard: bool = option(False, "several processes cut the base up and keep a part each: slower, less memory")
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,21 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, part in parts.items():
         part.save_pretrained(root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def deep_base_folder(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with five blocks."""
+    root = tmp_path_factory.mktemp("bases") / "deep"
+    shutil.copytree(tiny_base_folder, root)
+    shallow = load_base(str(root)).transformer
+    torch.manual_seed(0)
+    transformer = type(shallow)(**{**shallow.config, "depth": 5})
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    transformer.save_pretrained(root / "transformer")
     return root
 
 
