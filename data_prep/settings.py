@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from data_prep.metre import Metre, parse_metre
 from data_prep.slices import Slicing
 
-PREP_VERSION = 1
+PREP_VERSION = 2
 """Raised whenever the same recording and settings would give other slices or facts: all is then redone."""
 
 

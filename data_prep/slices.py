@@ -15,7 +15,7 @@ from data_prep.blocks import in_blocks, peak
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
 
-PRE_ROLL = round(0.002 * SAMPLE_RATE)
+PRE_ROLL = round(0.003 * SAMPLE_RATE)
 FADE_IN = round(0.0015 * SAMPLE_RATE)
 FADE_OUT = round(0.005 * SAMPLE_RATE)
 ZERO_CROSSING_REACH = round(0.001 * SAMPLE_RATE)
@@ -83,7 +83,7 @@ def bars(
 ) -> tuple[list[Span], list[Rest]]:
     """Slices of exactly round(beats * 60 / bpm * 44100) samples on a grid from the `anchor` (a sample).
 
-    The whole grid lies 2 ms before the beat, so that no slice starts within a hit. A last incomplete slice, and
+    The whole grid lies 3 ms before the beat, so that no slice starts within a hit. A last incomplete slice, and
     slices in which nothing is struck, are left over.
     """
     exact = beats_per_slice * 60 / bpm * SAMPLE_RATE
@@ -108,7 +108,7 @@ def bars(
 
 
 def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
-    """One slice per hit: from 2 ms before it, at a zero crossing, to the next hit or where it has died away."""
+    """One slice per hit: from 3 ms before it, at a zero crossing, to the next hit or where it has died away."""
     level = level_envelope(samples)
     starts = [_zero_crossing(samples, max(0, onset.sample - PRE_ROLL)) for onset in onsets]
     spans, rests = [], []
@@ -124,7 +124,7 @@ def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], lis
 
 
 def phrases(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
-    """What is played between pauses of half a second or more, from 2 ms before its first hit."""
+    """What is played between pauses of half a second or more, from 3 ms before its first hit."""
     level = level_envelope(samples)
     sounding = level > level.max() + PAUSE_DB
     struck = np.array([onset.sample for onset in onsets])
@@ -140,7 +140,7 @@ def phrases(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[
 
 
 def fixed(length: int, onsets: list[Onset], seconds: float) -> tuple[list[Span], list[Rest]]:
-    """Windows of `seconds` from 2 ms before the first hit; a last incomplete one is left over."""
+    """Windows of `seconds` from 3 ms before the first hit; a last incomplete one is left over."""
     first = max(0, onsets[0].sample - PRE_ROLL) if onsets else 0
     exact = seconds * SAMPLE_RATE
     count = int((length - first) // exact)
