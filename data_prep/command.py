@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from data_prep.rights import RIGHTS_FIRST, Basis, Rights
+from data_prep.rights import RIGHTS_FIRST, Basis, Rights, RightsError
 from data_prep.settings import Settings, parse_bpm
 from data_prep.slices import Slicing
 
@@ -59,10 +59,13 @@ def prep(
         float, typer.Option(metavar="SHARE", help="Share of the minutes to hold out, by whole recordings.")
     ] = 0.15,
     basis: Annotated[
-        Basis | None, typer.Option(help="By what right these recordings may be learned from. Needed.")
+        Basis | None,
+        typer.Option(
+            help="By what right recordings may be learned from, those that no rights.yaml beside them speaks of."
+        ),
     ] = None,
     recorded_by: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who recorded them. Needed.")
+        str | None, typer.Option(metavar="NAME", help="Who recorded them; goes with --basis.")
     ] = None,
     licence: Annotated[
         str | None,
@@ -93,9 +96,9 @@ def prep(
     --basis own_recording --recorded-by Ada
     """
     try:
-        if basis is None or recorded_by is None:
+        if (basis is None) != (recorded_by is None):
             raise ValueError(RIGHTS_FIRST)
-        rights = Rights(basis, recorded_by, licence, source)
+        rights = Rights(basis, recorded_by, licence, source) if basis and recorded_by is not None else None
         exact, bpm_range = parse_bpm(bpm) if bpm else (None, None)
         settings = Settings(slicing, bars, exact, bpm_range, metre, seconds, trigger, validation)
     except ValueError as error:
@@ -110,7 +113,12 @@ def prep(
 
 
 def _run(
-    recordings: Path, dataset: Path, rights: Rights, settings: Settings, workers: int | None, as_json: bool
+    recordings: Path,
+    dataset: Path,
+    rights: Rights | None,
+    settings: Settings,
+    workers: int | None,
+    as_json: bool,
 ) -> Report:
     from data_prep.files import PrepError
     from data_prep.preparation import prepare
@@ -119,6 +127,8 @@ def _run(
     try:
         with progress_bar() as progress:
             return prepare(recordings, dataset, rights, settings, workers=workers, progress=progress)
+    except RightsError as error:
+        _stop(str(error), WRONG_USAGE, as_json)
     except PrepError as error:
         _stop(str(error), FAILED, as_json)
     except KeyboardInterrupt:

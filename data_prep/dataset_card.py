@@ -25,15 +25,15 @@ def metadata(rows: list[Row]) -> list[Row]:
     ]
 
 
-def write(root: Path, rows: list[Row], rights: dict[str, str | None]) -> list[bool]:
-    """Write README.md and croissant.json; for each whether it changed."""
+def write(root: Path, rows: list[Row], rights: list[Row]) -> list[bool]:
+    """Write README.md and croissant.json for rows of manifest.jsonl and rights.jsonl; for each whether it changed."""
     return [
         write_bytes(root / "README.md", card(rows, rights).encode("utf-8", "backslashreplace")),
         write_json(root / "croissant.json", croissant(rows, rights)),
     ]
 
 
-def card(rows: list[Row], rights: dict[str, str | None]) -> str:
+def card(rows: list[Row], rights: list[Row]) -> str:
     """The dataset card, with the front matter that the Hugging Face Hub reads."""
     count = {place: [row for row in rows if row["split"] == place] for place in SPLITS}
     table = "\n".join(
@@ -43,11 +43,10 @@ def card(rows: list[Row], rights: dict[str, str | None]) -> str:
         if inside
     )
     size = "n<1K" if len(rows) < 1000 else "1K<n<10K" if len(rows) < 10_000 else "10K<n<100K"
-    licence = f"\n- Licence: {rights['licence']}" if rights["licence"] else ""
-    source = f"\n- Source: {rights['source']}" if rights["source"] else ""
+    owners = _joined(rights, "recorded_by")
     return f"""---
-license: {_LICENCE_TAG.get(rights["basis"] or "", "other")}
-pretty_name: {json.dumps("Percussion of " + str(rights["recorded_by"]), ensure_ascii=False)}
+license: {_licence_tag(rights)}
+pretty_name: {json.dumps(f"Percussion of {owners}", ensure_ascii=False)}
 task_categories:
 - text-to-audio
 tags:
@@ -64,7 +63,7 @@ configs:
     path: train/**
 {_validation_files(bool(count["validation"]))}---
 
-# Percussion of {rights["recorded_by"]}
+# Percussion of {owners}
 
 Slices of percussion recordings with captions, made by Woodshed for fine-tuning Stable Audio 3.
 44.1 kHz stereo, 24-bit WAV.
@@ -75,9 +74,7 @@ Slices of percussion recordings with captions, made by Woodshed for fine-tuning 
 
 ## Rights
 
-- Basis: {rights["basis"]}
-- Recorded by: {rights["recorded_by"]}
-- Stated on: {rights["date"]}{licence}{source}
+{_statements(rows, rights)}
 
 ## Files
 
@@ -85,14 +82,33 @@ Slices of percussion recordings with captions, made by Woodshed for fine-tuning 
 - `manifest.jsonl`: one row per slice: recording, its PCM hash, start and end sample at 44.1 kHz, gain, captions,
   and every fact with its value, source and confidence. A slice can be rebuilt from its recording and its row.
 - `recordings.jsonl`: what was found out about each recording, and why some were left out.
-- `rights.jsonl`: the statement that the column `rights` of the manifest names.
+- `rights.jsonl`: the statements that the column `rights` of the manifest names.
 
 Facts come, in this order, from the musician, embedded tags, file and folder names, and measurement; what is not
 known is left out.
 """
 
 
-def croissant(rows: list[Row], rights: dict[str, str | None]) -> dict[str, Any]:
+def _joined(rights: list[Row], name: str) -> str:
+    return ", ".join(sorted({str(each[name]) for each in rights}))
+
+
+def _licence_tag(rights: list[Row]) -> str:
+    tags = {_LICENCE_TAG.get(each["basis"], "other") for each in rights}
+    return tags.pop() if len(tags) == 1 else "other"
+
+
+def _statements(rows: list[Row], rights: list[Row]) -> str:
+    """One list for each statement; where there are several, headed by how many slices it is for."""
+    parts = []
+    for each in rights:
+        lines = [f"- {label}: {each[name]}" for name, label in _RIGHTS_LINES.items() if each.get(name)]
+        count = sum(row["rights"] == each["rights"] for row in rows)
+        parts.append("\n".join(([f"{count} slices:", ""] if len(rights) > 1 else []) + lines))
+    return "\n\n".join(parts)
+
+
+def croissant(rows: list[Row], rights: list[Row]) -> dict[str, Any]:
     """Croissant 1.0 (mlcommons.org/croissant): the manifest as a record set, the audio as file sets."""
     splits = [place for place in SPLITS if any(row["split"] == place for row in rows)]
     return {
@@ -102,9 +118,9 @@ def croissant(rows: list[Row], rights: dict[str, str | None]) -> dict[str, Any]:
         "name": "woodshed-percussion",
         "description": f"{len(rows)} captioned slices of percussion recordings.",
         "url": "manifest.jsonl",
-        "license": rights["licence"] or rights["basis"],
-        "creator": {"@type": "sc:Person", "name": rights["recorded_by"]},
-        "datePublished": rights["date"],
+        "license": ", ".join(dict.fromkeys(str(each["licence"] or each["basis"]) for each in rights)),
+        "creator": {"@type": "sc:Person", "name": _joined(rights, "recorded_by")},
+        "datePublished": max(str(each["date"]) for each in rights),
         "version": "1.0.0",
         "distribution": [_manifest_file(), *(_audio_files(place) for place in splits)],
         "recordSet": [
@@ -156,6 +172,13 @@ def _field(name: str, kind: str) -> dict[str, Any]:
         "source": {"fileObject": {"@id": "manifest"}, "extract": {"jsonPath": f"$.{name}"}},
     }
 
+
+_RIGHTS_LINES = {
+    "basis": "Basis", "recorded_by": "Recorded by", "date": "Stated on", "licence": "Licence", "source": "Source",
+    "played_by": "Played by", "recording_owner": "Owner of the recording",
+    "composition_owner": "Owner of the composition", "consent": "Consent", "restrictions": "Restrictions",
+    "evidence": "Evidence", "evidence_sha256": "SHA-256 of the evidence",
+}  # fmt: skip
 
 _COLUMNS = {
     "id": "sc:Text", "split": "sc:Text", "recording": "sc:Text", "text": "sc:Text", "seconds": "sc:Float",

@@ -66,6 +66,7 @@ def prepare_recording(
         decoded = decode(path, clip_folder)
         state |= _facts_of(path, decoded)
         tags = read_tags(path, PurePosixPath(name))
+        state |= _facts_tagged(tags)
         music = hear(decoded, tags, settings)
         state |= _facts_heard(music)
         state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
@@ -133,6 +134,14 @@ def _facts_of(path: Path, decoded: Decoded) -> State:
         "container": decoded.container,
         "gain_db": slices.gain_for(decoded.samples),
         "gates": recording_gates(path, decoded),
+    }
+
+
+def _facts_tagged(tags: Tags) -> State:
+    return {
+        "tags": tags.embedded,
+        "loop": tags.tag_loop,
+        "cues": [[cue.sample, cue.label] for cue in tags.cues],
     }
 
 

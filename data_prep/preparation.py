@@ -26,6 +26,8 @@ from data_prep.recording import RecordingFault
 from data_prep.report import LeftOut, Report, build_report
 from data_prep.review.journal import JOURNAL
 from data_prep.rights import Rights
+from data_prep.rights_files import Stated, read_rights
+from data_prep.rights_questions import questions_about
 from data_prep.settings import Settings
 from data_prep.split import TRAIN, VALIDATION, split
 from data_prep.workers import Job, run_jobs
@@ -47,7 +49,7 @@ class Library:
 def prepare(
     recordings: Path | str,
     dataset: Path | str,
-    rights: Rights,
+    rights: Rights | None = None,
     settings: Settings | None = None,
     *,
     workers: int | None = None,
@@ -55,19 +57,22 @@ def prepare(
 ) -> Report:
     """Prepare the folder `recordings` into the folder `dataset` and report.
 
+    `rights` holds for the recordings that no rights.yaml speaks of; RightsError, which is a PrepError, where nothing is
+    known of some, before anything is read or written.
     Doing it again does only what has changed. PrepError, a sentence, where nothing can be prepared; recordings that
     are left out are in the report with their reasons. `workers` processes at most (one for each core).
     """
     settings = settings or Settings()
     folder = DatasetFolder(Path(dataset))
     library = find_library(Path(recordings), folder.root)
+    stated = read_rights(library.root, library.paths, rights)
     with disk_errors(folder.root):
         folder.open()
         with dataset_lock(folder.root):
             folder.clean()
             decisions = read_decisions(folder)
             states, fresh = _states(folder, library, settings, decisions, workers, progress)
-            return _finish(folder, library, states, fresh, rights, settings, decisions)
+            return _finish(folder, library, states, fresh, stated, settings, decisions)
 
 
 def find_library(root: Path, dataset: Path) -> Library:
@@ -169,7 +174,7 @@ def _finish(
     library: Library,
     states: dict[str, State],
     fresh: set[str],
-    rights: Rights,
+    stated: dict[str, Stated],
     settings: Settings,
     decisions: Decisions,
 ) -> Report:
@@ -181,15 +186,17 @@ def _finish(
     memory = _memory(folder)
     copies = _copies(used, memory)
     places = _places(used, copies, decisions, memory, settings)
-    rows, reviewed = [], []
+    rows, reviewed, questions = [], [], []
     for name, state in used.items():
+        rights = stated[name].rights
+        questions += questions_about(name, state["tags"], stated[name].answered)
         new = manifest_rows(name, state, decisions.new_slices(state), places[name], rights, settings)
         kept = keep_reviewed(decisions.rows_of(state), name, places[name], rights.key)
         rows += sorted([*new, *kept], key=lambda row: (row["start_sample"], row["end_sample"]))
         reviewed += kept
     restore_clips(folder, reviewed, library.paths.__getitem__)
     recordings = recording_rows(used, left_out, decisions.bpm)
-    changed = write_dataset(folder, rows, recordings, rights, decisions.before)
+    changed = write_dataset(folder, rows, recordings, _statements(used, stated), decisions.before)
     (folder.root / JOURNAL).unlink(missing_ok=True)
     write_json(
         _memory_file(folder),
@@ -201,7 +208,13 @@ def _finish(
         },
     )
     delete_old_states(folder, states)
-    return build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh)
+    return build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh, questions)
+
+
+def _statements(used: dict[str, State], stated: dict[str, Stated]) -> list[Rights]:
+    """Those of the recordings that are used, each once, in the order of their keys."""
+    rights = {stated[name].rights.key: stated[name].rights for name in used}
+    return [rights[key] for key in sorted(rights)]
 
 
 def _used(states: dict[str, State], decisions: Decisions) -> tuple[dict[str, State], list[LeftOut]]:

@@ -11,6 +11,7 @@ from data_prep.decisions import Decisions
 from data_prep.one_recording import State
 from data_prep.quality import size_warnings
 from data_prep.recording import SAMPLE_RATE
+from data_prep.rights_questions import Question
 from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
 
 
@@ -59,6 +60,7 @@ class Report:
     copies: list[list[str]]
     removed: list[str]
     edited_captions: int
+    questions: list[Question] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     changed: bool = True
 
@@ -75,11 +77,12 @@ def build_report(
     decisions: Decisions,
     changed: bool,
     fresh: set[str],
+    questions: list[Question],
 ) -> Report:
     """The report on a dataset that now has the manifest `rows`.
 
     `used` is name -> state of the recordings in it, `fresh` the names of those prepared in this run, `copies` groups
-    of PCM hashes, `decisions` what people had decided and what was there before.
+    of PCM hashes, `decisions` what people had decided and what was there before, `questions` about rights.
     """
     taken = [row for row in rows if row["split"] != LEFT_OUT]
     minutes = sum(row["seconds"] for row in taken) / 60
@@ -100,6 +103,7 @@ def build_report(
         copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
         removed=sorted({row["recording"] for row in decisions.before} - set(used)),
         edited_captions=decisions.edited,
+        questions=questions,
         warnings=warnings,
         changed=changed,
     )

@@ -60,6 +60,8 @@ def print_summary(report: Report) -> None:
         console.print(f"- {escape(sentence)}", soft_wrap=True)
     if len(remarks) > MOST_REMARKS:
         console.print(f"- and {len(remarks) - MOST_REMARKS} more; --json has them all.")
+    for question in report.questions:
+        console.print(f"[yellow]? {escape(readable(question.sentence))}[/yellow]", soft_wrap=True)
     for sentence in report.warnings:
         console.print(f"[yellow]! {escape(sentence)}[/yellow]", soft_wrap=True)
     unchanged = "" if report.changed else " Nothing has changed."

@@ -17,7 +17,7 @@ def write_dataset(
     folder: DatasetFolder,
     rows: list[Row],
     recordings: list[Row],
-    rights: Rights,
+    statements: list[Rights],
     before: list[Row],
 ) -> bool:
     """Bring the folder to `rows`; False where it was there already."""
@@ -25,8 +25,8 @@ def write_dataset(
     changes = [folder.place(row["id"], row["split"]) for row in rows]
     for row in rows:
         folder.remove_caption_that_changes(row)
-    rights_row = rights.row(_date(folder, rights))
-    changes.append(write_json_lines(folder.root / "rights.jsonl", [rights_row]))
+    rights = [statement.row(_date(folder, statement)) for statement in statements]
+    changes.append(write_json_lines(folder.root / "rights.jsonl", rights))
     changes.append(write_json_lines(folder.root / MANIFEST, rows))
     changes += [folder.write_caption(row) for row in rows]
     for place in (TRAIN, VALIDATION):
@@ -36,7 +36,7 @@ def write_dataset(
                 write_json_lines(folder.root / place / "metadata.jsonl", dataset_card.metadata(inside))
             )
     changes.append(write_json_lines(folder.root / "recordings.jsonl", recordings))
-    changes += dataset_card.write(folder.root, rows, rights_row)
+    changes += dataset_card.write(folder.root, rows, rights)
     keep = {(row["split"], row["id"]) for row in rows}
     known = set(old) | _known_clips(folder)
     changes.append(folder.delete_clips(known, keep))

@@ -20,8 +20,8 @@ def test_without_a_basis_it_refuses_in_one_sentence_that_says_why(library, tmp_p
     ):
         result = run_prep(library, tmp_path / "ds", *options, rights=False)
         assert result.code == 2
-        assert result.err.startswith("Rights come first: ")
-        assert result.err.count(".") == 1
+        assert result.err.strip().startswith("Rights come first: ")
+        assert result.err.count(". ") == 0
     assert not (tmp_path / "ds").exists()
 
 
