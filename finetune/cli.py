@@ -14,6 +14,7 @@ from rich.markup import escape
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
+from data_prep.review.command import review
 from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
 from finetune.command_line import STOPPED, AsJson, report, words
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("prep")(prep)
+app.command("review")(review)
 app.command("train")(train)
 app.command("resume")(resume)
 app.command("plan")(plan)

@@ -1,0 +1,152 @@
+"""What a person can do to a row, as pure functions: the keys that change. Journal and files are others' business."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from data_prep.clip import clip_wav
+from data_prep.dataset_folder import Row
+from data_prep.files import PrepError
+from data_prep.recording import SAMPLE_RATE, Decoded
+from data_prep.slices import SHORTEST_ONE_SHOT, Span
+from data_prep.split import LEFT_OUT, TRAIN
+
+Rewrite = Callable[[str], str]
+LONGEST_CAPTION = 2000
+LONGEST_SECONDS = 380
+SLOWEST, FASTEST = 20, 400
+VERDICTS = ("accepted", "rejected", None)
+
+
+def write_caption(row: Row, text: str) -> Row:
+    """One caption in the place of all; PrepError where it is empty or no caption."""
+    text = " ".join(text.split())
+    if not text:
+        raise PrepError("A caption cannot be empty; write one, or reject the slice.")
+    if len(text) > LONGEST_CAPTION:
+        raise PrepError(f"A caption of {len(text)} characters is too long; {LONGEST_CAPTION} at most.")
+    return {} if text == row["text"] else {"text": text, "captions": [text], "reviewed": True}
+
+
+def judge(row: Row, verdict: str | None, siblings: list[Row]) -> Row:
+    """Accept, reject, or neither (None). A rejected slice goes to `left_out` and remembers its side; `siblings` are
+    the rows of the same recording, which tell the side of one that does not know its own."""
+    if verdict not in VERDICTS:
+        raise PrepError(f"{verdict!r} is no verdict.")
+    home = row.get("was_split") or (row["split"] if row["split"] != LEFT_OUT else _side_of(siblings))
+    place = (
+        {"split": LEFT_OUT, "was_split": home}
+        if verdict == "rejected"
+        else {"split": home, "was_split": None}
+    )
+    return {"verdict": verdict, "reviewed": True} | place
+
+
+def move_cut(row: Row, start: int, end: int, decoded: Decoded) -> tuple[Row, bytes]:
+    """The slice from `start` to `end` of its recording: the keys that change, and its WAV. PrepError for a span that
+    is none."""
+    length = decoded.samples.shape[1]
+    start, end = max(0, start), min(length, end)
+    if end - start < SHORTEST_ONE_SHOT:
+        raise PrepError("A slice is at least 50 ms long.")
+    if end - start > LONGEST_SECONDS * SAMPLE_RATE:
+        raise PrepError(f"A slice is at most {LONGEST_SECONDS} seconds long.")
+    span = Span(start, end, row["fade_in_samples"], row["fade_out_samples"])
+    wav = clip_wav(decoded.samples, span, row["gain_db"])
+    before, after = _length_words(row["seconds"]), _length_words(span.seconds)
+    now: Row = {
+        "start_sample": start,
+        "end_sample": end,
+        "seconds": round(span.seconds, 6),
+        "clip_sha256": hashlib.sha256(wav).hexdigest(),
+        "quality": _quality(row, decoded, span),
+        "reviewed": True,
+    }
+    if "seconds" in row["fields"]:
+        now["fields"] = row["fields"] | {
+            "seconds": row["fields"]["seconds"] | {"value": round(span.seconds, 3)}
+        }
+    return now | _reword(row, lambda text: text.replace(before, after)), wav
+
+
+def set_tempo(row: Row, bpm: float) -> Row:
+    """The tempo of a row whose recording got another one; what captions say of it follows."""
+    known = row["fields"].get("tempo")
+    if not known or known["value"] == bpm:
+        return {}
+    before, after = _number(float(known["value"])), _number(bpm)
+    said = re.compile(
+        rf"(BPM:? ?){re.escape(before)}(?![\d.]*\d)|(?<![\d.]){re.escape(before)}( ?BPM)", re.IGNORECASE
+    )
+    fields = row["fields"] | {"tempo": {"value": bpm, "source": "user", "confidence": 1.0}}
+    return {"fields": fields} | _reword(
+        row, lambda text: said.sub(lambda found: f"{found[1] or ''}{after}{found[2] or ''}", text)
+    )
+
+
+def scaled_tempo(recording: Row, rows: list[Row], factor: float) -> float:
+    """The tempo of a recording times ½ or 2; PrepError where there is none, or none would be left."""
+    if factor not in (0.5, 2):
+        raise PrepError("A tempo is halved or doubled.")
+    known = recording.get("reviewed_bpm") or (recording.get("tempo") or {}).get("bpm")
+    known = known or next((row["fields"]["tempo"]["value"] for row in rows if "tempo" in row["fields"]), None)
+    if not known:
+        raise PrepError("No tempo is known of this recording; say it with `woodshed prep --bpm`.")
+    bpm = float(known) * factor
+    if not SLOWEST <= bpm <= FASTEST:
+        raise PrepError(f"{_number(bpm)} BPM is not between {SLOWEST} and {FASTEST}.")
+    return round(bpm, 3)
+
+
+def replacer(find: str, replacement: str, *, match_case: bool, whole_words: bool) -> Rewrite:
+    """A function from text to text that replaces every `find`."""
+    if not find:
+        raise PrepError("Say what to find.")
+    pattern = rf"(?<!\w){re.escape(find)}(?!\w)" if whole_words else re.escape(find)
+    said = re.compile(pattern, 0 if match_case else re.IGNORECASE)
+    return lambda text: said.sub(lambda _: replacement, text)
+
+
+def replace_words(row: Row, change: Rewrite) -> Row:
+    """Every caption of the row with words replaced; PrepError where one would be empty or too long."""
+    captions = [" ".join(change(text).split()) for text in row["captions"]]
+    text = " ".join(change(row["text"]).split())
+    if text == row["text"] and captions == row["captions"]:
+        return {}
+    for each in (text, *captions):
+        write_caption(row, each)
+    return {"text": text, "captions": list(dict.fromkeys(captions)), "reviewed": True}
+
+
+def _reword(row: Row, change: Rewrite) -> Row:
+    """Captions that follow a fact; nothing where none of them says it."""
+    text, captions = change(row["text"]), [change(each) for each in row["captions"]]
+    if text == row["text"] and captions == row["captions"]:
+        return {}
+    return {"text": text, "captions": captions}
+
+
+def _side_of(siblings: list[Row]) -> str:
+    sides = [row.get("was_split") or row["split"] for row in siblings]
+    return next((side for side in sides if side != LEFT_OUT), TRAIN)
+
+
+def _quality(row: Row, decoded: Decoded, span: Span) -> list[str]:
+    """The findings of a slice: those of its recording stay, `clipped` is looked for anew."""
+    places = decoded.clipped_samples
+    clipped = bool(((places >= span.start) & (places < span.end)).any())
+    return sorted(
+        {gate for gate in row["quality"] if gate != "clipped"} | ({"clipped"} if clipped else set())
+    )
+
+
+def _length_words(seconds: float) -> str:
+    length = _number(round(seconds) if seconds >= 10 else max(round(seconds, 3), 0.1))
+    return f"Length: {length} {'second' if length == '1' else 'seconds'}"
+
+
+def _number(value: float) -> str:
+    """As captions write it."""
+    return f"{value:.1f}".removesuffix(".0")
