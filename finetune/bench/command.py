@@ -177,6 +177,39 @@ def starter(
     words.print(f"To hear and to see: {escape(str(out / 'index.html'))}")
 
 
+@app.command()
+def prep(
+    hours: Annotated[str, typer.Option(help="Hours of sound, with commas between several.")] = "1",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once; unsaid: one for each core.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder for sound and datasets, 1.7 GB an hour; unsaid: the system's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Data preparation: minutes, core-seconds and peak memory for so many hours of recordings.
+
+    The recordings are drums made for it, and deleted again.
+
+    Example: woodshed bench prep --hours 1,10
+    """
+    from finetune.bench import preparation
+
+    try:
+        lengths = [float(each) for each in hours.split(",")]
+    except ValueError:
+        lengths = []
+    if not lengths or min(lengths) <= 0:
+        raise typer.BadParameter(f"'{hours}' are no hours; write 1 or 1,10.", param_hint="--hours")
+    measured = preparation.measure(lengths, workers, folder)
+    if as_json:
+        print(json.dumps({"ok": True, "prepared": [each.as_dict() for each in measured]}))
+        return
+    words.print(preparation.table(measured))
+    words.print(f"{measured[-1].workers} workers; load of the machine before: {measured[-1].load:.1f}")
+
+
 def table(parts: list[Part]) -> Table:
     """Every figure of every part."""
     shown = Table("Figure", "Measured", "Target", "Reached", title="The starter base, measured")
