@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.bar_lines import Bars, find_bars
 from data_prep.captions import variants
+from data_prep.files import PrepError, read_json_lines
+from data_prep.review.journal import JOURNAL, read_journal, replay
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +57,7 @@ def clips(dataset: Path, split: str | None = None) -> list[Clip]:
         raise DatasetError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
     if not manifest.is_file():
         raise DatasetError(f"{dataset} has no {MANIFEST}: make it with `woodshed prep RECORDINGS {dataset}`.")
+    _check_reviews(dataset)
     wanted = (split,) if split else SPLITS[:2]
     recordings = _recordings(dataset / RECORDINGS)
     found: list[Clip] = []
@@ -101,6 +104,23 @@ def wordings(clip: Clip, count: int) -> tuple[str, ...]:
         raise DatasetError(
             f"The fields of {clip.id} make no caption ({error}); mend its row in {MANIFEST}, or run prep again."
         ) from error
+
+
+def _check_reviews(dataset: Path) -> None:
+    """DatasetError where the manifest does not hold yet what a person decided: a rejected slice is not trained on."""
+    if not (dataset / JOURNAL).is_file():
+        return
+    try:
+        _, _, waiting = replay(read_json_lines(dataset / MANIFEST), [], read_journal(dataset))
+    except PrepError as error:
+        raise DatasetError(str(error)) from error
+    except (ValueError, KeyError, TypeError):
+        return  # a row that is not as it should be: who reads it says which
+    if waiting:
+        raise DatasetError(
+            f"{len(waiting)} reviews of {dataset} are not in its {MANIFEST} yet. If the page is open, wait a second; "
+            f"if it ended abruptly, run `woodshed review {dataset}` once, or prep again."
+        )
 
 
 def _recordings(file: Path) -> dict[str, dict[str, Any]]:
