@@ -29,7 +29,7 @@ from finetune.memory import settle
 from finetune.optimizer import make_optimizer
 from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
-from finetune.processes import main_first, make_accelerator, shard
+from finetune.processes import device_of, main_first, make_accelerator, shard
 from finetune.progress import say
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
@@ -71,7 +71,7 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
             "No clips are held out, so no held-out loss is measured: nothing will say when to stop but your ears."
         )
     accelerator = make_accelerator(on_cpu(recipe), recipe.training.gradient_accumulation)
-    device = accelerator.device
+    device = device_of(accelerator)
     base, adapter = adapted_base(recipe, device, begins)
     requests = sample_requests(recipe, clips)
     with accelerator.main_process_first():  # the others find it in the cache

@@ -38,6 +38,12 @@ def make_accelerator(cpu: bool, passes: int) -> Accelerator:
     return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[waits])
 
 
+def device_of(accelerator: Accelerator) -> torch.device:
+    """Where this process works. A processor has no number, though Accelerate gives it one: what is moved to a device
+    of another name is copied."""
+    return torch.device("cpu") if accelerator.device.type == "cpu" else accelerator.device
+
+
 def shard(accelerator: Accelerator, base: BaseModel) -> None:
     """Cut the blocks of `base`, adapters in place, over the processes, each part where its process works. One process
     keeps them whole. Raises WoodshedError when the processes have different bases."""
@@ -51,7 +57,7 @@ def shard(accelerator: Accelerator, base: BaseModel) -> None:
             "base.shard: the processes do not have the same base in the same type, so they cannot keep parts of one. "
             "Give them the same files, and base.dtype another value than auto."
         )
-    base.shards = Shards(base.transformer, accelerator.device)
+    base.shards = Shards(base.transformer, device_of(accelerator))
 
 
 @contextmanager

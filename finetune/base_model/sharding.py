@@ -22,6 +22,7 @@ from torch import nn
 ALIGNED = 512  # bytes, as PyTorch aligns tensors on a GPU: other kernels may be chosen for less
 PLACES = 2  # one block works, the next one comes
 DONE = -1
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before PyTorch 2.13
 
 
 class Shards:
@@ -107,9 +108,7 @@ class Shards:
             return
         self._await(place)
         self._held[place] = number
-        self._coming[place] = dist.all_gather_into_tensor(
-            self._places[place], self._parts[number], async_op=True
-        )
+        self._coming[place] = _all_gather(self._places[place], self._parts[number], async_op=True)
 
     def _await(self, place: int) -> None:
         coming, self._coming[place] = self._coming[place], None

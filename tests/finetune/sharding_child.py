@@ -1,14 +1,18 @@
-"""One of the processes that test_sharding starts: python -m tests.finetune.sharding_child STORE BASE RANK PROCESSES.
+"""Two processes for test_sharding, forked from one that has everything imported already:
+python -m tests.finetune.sharding_child PORT BASE OUT RECIPE ...
 
-Prints, as JSON, what is the same with a sharded base as with a whole one in this process: all of it should be.
+Each writes, as OUT/RANK.json, what is the same with a sharded base as with a whole one: all of it should be. Then they
+train the recipes together.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
 from contextlib import nullcontext
-from typing import Any
+from pathlib import Path
 from unittest import mock
 
 import torch
@@ -24,26 +28,42 @@ from finetune.base_model.storage import Precision, load_frozen
 from finetune.batches import Batch
 from finetune.example import example_batch
 from finetune.loss import batch_loss
+from finetune.recipe import load_recipe
+from finetune.trainer import train
 
 CPU = torch.device("cpu")
-CASES: list[
-    tuple[Precision, str, int, str | None]
-] = [  # precision, adapter, blocks computed again, adapted blocks
-    ("float32", "lora", 0, None),
+CASES: list[tuple[Precision, str, int, str | None]] = [
+    ("float32", "lora", 0, None),  # precision, adapter, blocks computed again, adapted blocks
     ("float32", "dora", 3, None),
     ("bfloat16", "lora", 0, "1-3"),
     ("int8", "dora", 0, None),
     ("nf4", "lora", 5, None),
 ]
-Facts = dict[str, Any]
+PROCESSES = 2
 
 
 def main() -> None:
-    store, folder, rank, processes = sys.argv[1:]
+    ranks = [
+        multiprocessing.get_context("fork").Process(target=work, args=(rank,)) for rank in range(PROCESSES)
+    ]
+    for each in ranks:
+        each.start()
+    for each in ranks:
+        each.join()
+    sys.exit(any(each.exitcode for each in ranks))
+
+
+def work(rank: int) -> None:
+    port, base, out, *recipes = sys.argv[1:]
+    here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": PROCESSES, "LOCAL_WORLD_SIZE": PROCESSES}
+    os.environ |= {name: str(value) for name, value in here.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{store}", rank=int(rank), world_size=int(processes))
-    facts = {f"{case}": compared(folder, *case) for case in CASES}
-    print(json.dumps(facts))
+    dist.init_process_group("gloo")
+    facts = {f"{case}": compared(base, *case) for case in CASES}
+    Path(out, f"{rank}.json").write_text(json.dumps(facts))
+    for recipe in recipes:
+        train(load_recipe(Path(recipe), []))
     dist.destroy_process_group()
 
 
