@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 
 from data_prep import dataset_card
 from data_prep.dataset import MANIFEST, RECORDINGS, SPLITS
@@ -71,12 +72,15 @@ class Settling:
 
     def run(self, wake: threading.Event, stopped: threading.Event) -> None:
         """Settle again and again, until `stopped`; a disk that refuses is said in `trouble` and tried again."""
+        pause = SECONDS
         while not stopped.is_set():
             wake.wait()
-            stopped.wait(SECONDS)
+            stopped.wait(pause)
             wake.clear()
+            began = time.monotonic()
             try:
                 self.settle()
+                pause = max(SECONDS, 4 * (time.monotonic() - began))  # large datasets leave time to answer
                 self.trouble = None
             except OSError as error:
                 self.trouble = f"The dataset folder cannot be written: {error.strerror or error}."

@@ -124,7 +124,7 @@ function around() {
 
 async function fetchPicture() {
   const wanted = { ...frame };
-  const columns = Math.max(200, Math.min(1600, Math.round(stage.clientWidth * Math.min(devicePixelRatio, 2))));
+  const columns = columnsOfStage();
   asked.abort();
   asked = new AbortController();
   const { signal } = asked;
@@ -137,6 +137,10 @@ async function fetchPicture() {
   } catch (error) {
     if (error.name !== "AbortError") element("loading").hidden = error instanceof Away;
   }
+}
+
+function columnsOfStage() {
+  return Math.max(200, Math.min(1600, Math.round(stage.clientWidth * Math.min(devicePixelRatio, 2))));
 }
 
 let soundAsked = new AbortController();
@@ -182,6 +186,7 @@ function redraw() {
   if (!row) return;
   place();
   if (!picture) return;
+  if (columnsOfStage() > 1.5 * picture.columns) fetchPicture(); // it was asked for a smaller window
   draw(canvas, picture, siblings(row).flatMap((each) => [each.start, each.end]));
 }
 

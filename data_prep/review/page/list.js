@@ -12,6 +12,7 @@ const inner = document.getElementById("rows");
 const pool = new Map();
 const spare = [];
 const thumbnails = new Map();
+const ROW = 4.25; // rem, as in the style sheet
 let height = 68;
 let waiting = false;
 let fetching = false;
@@ -19,12 +20,12 @@ let quiet = 0;
 
 export function startList(open) {
   box.addEventListener("scroll", later, { passive: true });
-  new ResizeObserver(() => { height = box.clientHeight && parseFloat(getComputedStyle(document.documentElement).fontSize) * 4.25; draw(); }).observe(box);
+  new ResizeObserver(() => { height = parseFloat(getComputedStyle(document.documentElement).fontSize) * ROW; resize(); draw(); }).observe(box);
   inner.addEventListener("click", (event) => {
     const element = event.target.closest(".row");
     if (element) open(view.shown[Number(element.dataset.at)]);
   });
-  events.addEventListener("shown", () => { inner.style.height = `${view.shown.length * height}px`; document.getElementById("none").hidden = view.shown.length > 0; refresh(); });
+  events.addEventListener("shown", () => { resize(); refresh(); });
   events.addEventListener("rows", refresh);
   events.addEventListener("selected", () => { refresh(); bringIntoSight(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
@@ -42,6 +43,11 @@ export function rowsPerPage() {
   return Math.max(1, Math.floor(box.clientHeight / height) - 1);
 }
 
+function resize() {
+  inner.style.height = `${view.shown.length * height}px`;
+  document.getElementById("none").hidden = view.shown.length > 0;
+}
+
 function later() {
   if (waiting) return;
   waiting = true;
@@ -55,7 +61,6 @@ function refresh() {
 
 function draw() {
   if (!box.clientHeight) return;
-  inner.style.height = `${view.shown.length * height}px`;
   const first = Math.max(0, Math.floor(box.scrollTop / height) - SPARE);
   const last = Math.min(view.shown.length, Math.ceil((box.scrollTop + box.clientHeight) / height) + SPARE);
   for (const [at, element] of pool) {
@@ -79,6 +84,8 @@ function newRow() {
   element.className = "row";
   element.setAttribute("role", "option");
   element.innerHTML = '<canvas width="192" height="80" aria-hidden="true"></canvas><div class="what"><div class="words"></div><div class="where"></div></div><div class="mark" aria-hidden="true"></div>';
+  element.parts = [".words", ".where", ".mark"].map((name) => element.querySelector(name));
+  element.pen = element.firstElementChild.getContext("2d");
   inner.append(element);
   return element;
 }
@@ -97,9 +104,9 @@ function fill(element, at) {
   element.setAttribute("aria-posinset", at + 1);
   element.setAttribute("aria-setsize", view.shown.length);
   if (selected) box.setAttribute("aria-activedescendant", element.id);
-  const [, words, where, mark] = [null, ...element.querySelectorAll(".words, .where, .mark")];
+  const [words, where, mark] = element.parts;
   words.textContent = gist(row.text);
-  where.textContent = `${shortName(row)} · ${clock(row.start / 44100)} · ${row.seconds.toFixed(1)} s${row.tempo ? ` · ${Math.round(row.tempo)} BPM` : ""}${row.quality.length ? " · !" : ""}`;
+  where.textContent = `${shortName(row)} · ${clock(row.start / 44100)}${row.tempo ? ` · ${Math.round(row.tempo)} BPM` : ""} · ${row.seconds.toFixed(1)} s${row.quality.length ? " · !" : ""}`;
   mark.textContent = MARKS[row.state];
   drawThumbnail(element, row);
 }
@@ -119,11 +126,12 @@ export function clock(seconds) {
 }
 
 function drawThumbnail(element, row) {
-  const canvas = element.firstElementChild;
-  const pen = canvas.getContext("2d");
-  pen.clearRect(0, 0, canvas.width, canvas.height);
+  const { pen } = element;
+  const { width, height } = pen.canvas;
   const peaks = thumbnails.get(row.clip);
-  if (peaks) wave(pen, peaks, COLUMNS, 0, 0, canvas.width, canvas.height, row.state === "rejected" ? colours().soft : colours().accent);
+  if (element.drawn) pen.clearRect(0, 0, width, height);
+  element.drawn = peaks !== undefined;
+  if (peaks) wave(pen, peaks, COLUMNS, 0, 0, width, height, row.state === "rejected" ? colours().soft : colours().accent);
 }
 
 /** Of the rows in sight, once scrolling rests. */

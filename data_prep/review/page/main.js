@@ -93,11 +93,11 @@ function progress() {
 }
 
 function open(id) {
-  select(id);
   if (!document.body.classList.contains("open")) {
     history.pushState({ open: true }, "");
     document.body.classList.add("open");
   }
+  select(id);
 }
 
 function close() {

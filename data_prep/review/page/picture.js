@@ -6,10 +6,16 @@ const RAMPS = {
   dark: [[31, 28, 25], [66, 42, 24], [150, 84, 32], [232, 166, 98], [255, 240, 214]],
 };
 
+let known = null;
+dark.addEventListener("change", () => { known = null; });
+
+/** The colours of the style sheet; asked for once, for asking makes the browser lay out the page. */
 export function colours() {
+  if (known) return known;
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  return { ink: colour("ink"), soft: colour("soft"), line: colour("line"), accent: colour("accent") };
+  known = { ink: colour("ink"), soft: colour("soft"), line: colour("line"), accent: colour("accent") };
+  return known;
 }
 
 /** `peaks`: lowest and highest of each column, int8; drawn into the box x, y, width, height. */
@@ -22,7 +28,7 @@ export function wave(pen, peaks, columns, x, y, width, height, colour) {
   for (let column = 0; column < columns; column += 1) {
     const high = peaks[2 * column + 1] * scale;
     const low = peaks[2 * column] * scale;
-    pen.fillRect(x + column * step, y + height / 2 - high, Math.max(step - 0.3, 0.7), Math.max(high - low, 1));
+    pen.fillRect(x + column * step, y + height / 2 - high, step > 1.6 ? step - 0.5 : step + 0.2, Math.max(high - low, 1));
   }
 }
 
