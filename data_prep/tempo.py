@@ -1,9 +1,8 @@
 """Tempo of a recording in quarter notes per minute, with its source and both octaves.
 
-The grid: a comb over the autocorrelation of the onset envelope (1, 2, 4, 1/2, 1/4 beat count for, 2/3 and 4/3
-against), times a log-normal prior around 115. It knows the tempo to half a percent and not always the octave (86
-for 172), so the octave is taken from whoever knows better: user, embedded tag, file name, the user's range; the
-estimate comes last, and the other octave is kept beside it. The value is then refined against every onset.
+The grid (tempo_grid.py) knows the tempo to half a percent and not always the octave (86 for 172), so the octave is
+taken from whoever knows better: user, embedded tag, file name, the user's range; the estimate comes last, and the
+other octave is kept beside it. The value is then refined against the onsets.
 """
 
 from __future__ import annotations
@@ -12,25 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.onsets import HOP, Onset
-from data_prep.recording import SAMPLE_RATE
+from data_prep.loop import exact_loop, loop_tempo
+from data_prep.onsets import Onset
+from data_prep.tempo_grid import (
+    CHANCE,
+    FASTEST_BPM,
+    FEWEST_ONSETS,
+    PULSE_FROM,
+    SLOWEST_BPM,
+    coherence,
+    grid_scores,
+    kept_by,
+    pulse_in_parts,
+    refine,
+)
 
-SLOWEST_BPM, FASTEST_BPM = 40.0, 240.0
-PRIOR_BPM = 115.0
-PRIOR_OCTAVES = 0.7
 AGREES_WITHIN = 0.04
-SEARCH_WITHIN = 0.03
-SUBDIVISIONS = (1, 2, 4)
-FEWEST_ONSETS = 8
-PULSE_FROM = 0.3
-"""Coherence of the onsets with the grid below which there is no pulse to speak of."""
-CHANCE = 2.6
-"""Hits at random reach a coherence of this over the root of their number, for the best of many tempi tried."""
 CLEARLY_BETTER = 0.1
 NAMED_WITHIN = 0.001
-LOOP_WITHIN = 0.01
-LOOP_LONGEST_SECONDS = 30.0
-LOOP_EDGE_SECONDS = 0.03
 CERTAINTY = {"user": 1.0, "tag": 0.95, "name": 0.95, "range": 0.85, "estimate": 0.75}
 """How often each source is right about the octave, on the takes that this was measured on."""
 
@@ -73,66 +71,27 @@ def find_tempo(
         if source == "tag":
             warnings += _doubt("the embedded tag", stated, candidates, "it is not used")
     if estimate is None:
-        return None, warnings
+        return _by_length(onsets, seconds, user_range), warnings
     source = "range" if user_range else "estimate"
     chosen = _best(scores, onsets, *user_range) if user_range else estimate
     played = refine(chosen, onsets)
-    bpm = _exact_loop(played, onsets, seconds)
-    pulse = coherence(bpm, onsets)
-    if pulse < (PULSE_FROM if bpm != played else max(PULSE_FROM, CHANCE / len(onsets) ** 0.5)):
-        return None, warnings
+    bpm = exact_loop(played, onsets, seconds)
+    steady = coherence(bpm, onsets)
+    least = PULSE_FROM if bpm != played else max(PULSE_FROM, CHANCE / len(onsets) ** 0.5)
+    pulse = steady if steady >= least else pulse_in_parts(played, onsets)
+    if pulse is None:
+        return _by_length(onsets, seconds, user_range), warnings
     return Tempo(round(bpm, 3), source, round(CERTAINTY[source] * min(1.0, pulse), 2), candidates), warnings
 
 
-def grid_scores(envelope: np.ndarray) -> np.ndarray:
-    """(candidates, 2): bpm from SLOWEST to FASTEST in steps of 0.25 %, and its comb score times the prior."""
-    bpm = SLOWEST_BPM * 1.0025 ** np.arange(int(np.log(FASTEST_BPM / SLOWEST_BPM) / np.log(1.0025)) + 1)
-    lag = 60 / bpm * SAMPLE_RATE / HOP
-    correlation = _autocorrelation(envelope)
-    grid = np.arange(len(correlation))
-
-    def at(multiple: float) -> np.ndarray:
-        return np.interp(multiple * lag, grid, correlation, right=0.0)
-
-    comb = at(1) + at(2) + at(4) + at(1 / 2) + at(1 / 4) - at(2 / 3) - at(4 / 3)
-    prior = np.exp(-0.5 * (np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES) ** 2)
-    return np.stack([bpm, comb * prior], axis=1)
-
-
-def refine(bpm: float, onsets: list[Onset]) -> float:
-    """The tempo within 3 % of `bpm` whose grid the onsets keep best over the whole take."""
-    times, weights = _times(onsets), _weights(onsets)
-    if len(times) < FEWEST_ONSETS:
-        return bpm
-    span = max(1.0, times[-1] - times[0])
-    step = min(0.002, 0.05 * 60 / (bpm * span * max(SUBDIVISIONS)) * 2)
-    factors = np.arange(1 - SEARCH_WITHIN, 1 + SEARCH_WITHIN, step)
-    fits = np.array([_coherence(bpm * factor, times, weights) for factor in factors])
-    best = bpm * float(factors[int(np.argmax(fits))])
-    return _least_squares(best, times, weights)
-
-
-def coherence(bpm: float, onsets: list[Onset]) -> float:
-    """0 to 1: how well the onsets keep to beats, halves or quarters of a beat (the mean of the best two)."""
-    return _coherence(bpm, _times(onsets), _weights(onsets)) if onsets else 0.0
-
-
-def grid_phase(bpm: float, onsets: list[Onset]) -> float:
-    """Seconds (modulo a quarter of a beat) at which the lines of the sixteenth grid lie on average."""
-    step = 60 / bpm / 4
-    turn = np.sum(_weights(onsets) * np.exp(2j * np.pi * _times(onsets) / step))
-    return float(np.angle(turn) / (2 * np.pi) * step) % step
-
-
-def _autocorrelation(envelope: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
-
-    smooth = gaussian_filter1d(envelope.astype(np.float64), 1.5)
-    smooth -= smooth.mean()
-    size = 1 << (2 * len(smooth) - 1).bit_length()
-    spectrum = np.fft.rfft(smooth, size)
-    correlation = np.fft.irfft(np.abs(spectrum) ** 2)[: len(smooth)]
-    return correlation / max(float(correlation[0]), 1e-12)
+def _by_length(onsets: list[Onset], seconds: float, user_range: tuple[float, float] | None) -> Tempo | None:
+    """The tempo at which a short loop lasts whole beats, where the hits alone do not tell; none of no loop."""
+    bpm = loop_tempo(onsets, seconds, *(user_range or (SLOWEST_BPM, FASTEST_BPM)))
+    if bpm is None:
+        return None
+    source = "range" if user_range else "estimate"
+    confidence = round(CERTAINTY[source] * coherence(bpm, onsets), 2)
+    return Tempo(round(bpm, 3), source, confidence, (round(bpm, 2), round(2 * bpm, 2)))
 
 
 def _best(scores: np.ndarray, onsets: list[Onset], lowest: float, highest: float) -> float:
@@ -143,7 +102,7 @@ def _best(scores: np.ndarray, onsets: list[Onset], lowest: float, highest: float
     padded = np.pad(inside[:, 1], 1, constant_values=-np.inf)
     peaks = inside[(inside[:, 1] >= padded[:-2]) & (inside[:, 1] >= padded[2:])]
     highest_peaks = peaks[np.argsort(-peaks[:, 1])][:5]
-    return float(max(highest_peaks, key=lambda peak: peak[1] * coherence(refine(peak[0], onsets), onsets))[0])
+    return float(max(highest_peaks, key=lambda peak: peak[1] * kept_by(float(peak[0]), onsets))[0])
 
 
 def _octaves(bpm: float, scores: np.ndarray) -> tuple[float, float]:
@@ -187,41 +146,3 @@ def _settle(stated: float, onsets: list[Onset]) -> float:
     if abs(played / stated - 1) <= NAMED_WITHIN or coherence(played, onsets) < PULSE_FROM:
         return stated
     return round(played, 3)
-
-
-def _exact_loop(bpm: float, onsets: list[Onset], seconds: float) -> float:
-    """A short recording that starts on its first hit and lasts a whole number of beats is cut to the beat."""
-    if seconds > LOOP_LONGEST_SECONDS or onsets[0].sample > LOOP_EDGE_SECONDS * SAMPLE_RATE:
-        return bpm
-    beats = max((4, 8, 16, 32, 64), key=lambda count: -abs(np.log(60 * count / seconds / bpm)))
-    exact = 60 * beats / seconds
-    return exact if abs(exact / bpm - 1) <= LOOP_WITHIN else bpm
-
-
-def _times(onsets: list[Onset]) -> np.ndarray:
-    return np.array([onset.sample for onset in onsets], np.float64) / SAMPLE_RATE
-
-
-def _weights(onsets: list[Onset]) -> np.ndarray:
-    return np.sqrt(np.array([onset.strength for onset in onsets], np.float64))
-
-
-def _coherence(bpm: float, times: np.ndarray, weights: np.ndarray) -> float:
-    turns = [
-        abs(np.sum(weights * np.exp(2j * np.pi * times * bpm / 60 * division))) / weights.sum()
-        for division in SUBDIVISIONS
-    ]
-    return float(np.mean(sorted(turns)[1:]))
-
-
-def _least_squares(bpm: float, times: np.ndarray, weights: np.ndarray) -> float:
-    """Straight line through (grid index, time) of the onsets that lie near a line of the sixteenth grid."""
-    step = 60 / bpm / 4
-    for tolerance in (0.3, 0.2):
-        phase = np.angle(np.sum(weights * np.exp(2j * np.pi * times / step))) / (2 * np.pi) * step
-        index = np.round((times - phase) / step)
-        near = np.abs(times - phase - index * step) <= tolerance * step
-        if near.sum() < FEWEST_ONSETS or np.ptp(index[near]) < 4:
-            return 60 / step / 4
-        step = float(np.polyfit(index[near], times[near], 1, w=weights[near])[0])
-    return 60 / step / 4
