@@ -38,6 +38,8 @@ def find_recordings(root: Path, leave: Path | None = None) -> tuple[list[Path], 
                     faults.append(_fault(path, "link_loop", _AGAIN))
                 if is_recording(path.suffix) and _is_empty(path):
                     faults.append(_fault(path, "unreadable", "a folder with the name of an audio file"))
+            elif is_recording(path.suffix) and _is_device(path):
+                faults.append(_fault(path, "unreadable", "a pipe or a device, no file"))
             elif is_recording(path.suffix):
                 found.append(path)
             elif path.suffix.lower() in CLOSED_SUFFIXES:
@@ -65,3 +67,11 @@ def _is_empty(folder: Path) -> bool:
         return not any(folder.iterdir())
     except OSError:
         return False  # named already
+
+
+def _is_device(path: Path) -> bool:
+    """Something that opening would wait for; what cannot be looked at is left to be named when it is opened."""
+    try:
+        return path.exists() and not path.is_file()
+    except OSError:
+        return False

@@ -198,7 +198,7 @@ def test_clipping_is_counted_once_across_blocks(tmp_path, monkeypatch):
     sound[:, 4998:5001] = -1.0
     sound[:, 7000:7002] = 1.0
     path = drummer.write(tmp_path / "a.wav", sound, subtype="FLOAT")
-    for values in (2000, 2002, 2004, 2, 1 << 20):
+    for values in (2000, 2002, 2004, 20, 1 << 20):
         monkeypatch.setattr(sound_file, "BLOCK_VALUES", values)
         assert decode(path).clipped_samples.tolist() == [998, 4998]
 
