@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
 
+import numpy as np
+
 from data_prep.clip import clip_wav
 from data_prep.dataset_folder import Row
+from data_prep.descriptors import describe
 from data_prep.files import PrepError
+from data_prep.onsets import detect
 from data_prep.recording import SAMPLE_RATE, Decoded
-from data_prep.slices import SHORTEST_ONE_SHOT, Span
+from data_prep.review.following import follow
+from data_prep.slices import SHORTEST_ONE_SHOT, Slicing, Span
 from data_prep.split import LEFT_OUT, TRAIN
 
 Rewrite = Callable[[str], str]
 LONGEST_CAPTION = 2000
 LONGEST_SECONDS = 380
 SLOWEST, FASTEST = 20, 400
+MARGIN = SAMPLE_RATE // 2
+"""Hits are sought this far beyond a slice, so that those near its ends are true."""
+OF_THE_RECORDING = ("tempo", "metre", "swing", "key")
+"""Facts of the whole take, which its slices share; a single hit has none of them."""
 VERDICTS = ("accepted", "rejected", None)
 
 
@@ -45,8 +55,8 @@ def judge(row: Row, verdict: str | None, siblings: list[Row]) -> Row:
 
 
 def move_cut(row: Row, start: int, end: int, decoded: Decoded) -> tuple[Row, bytes]:
-    """The slice from `start` to `end` of its recording: the keys that change, and its WAV. PrepError for a span that
-    is none."""
+    """The slice from `start` to `end` of its recording: the keys that change, and its WAV. What was measured on it is
+    measured again. PrepError for a span that is none."""
     length = decoded.samples.shape[1]
     start, end = max(0, start), min(length, end)
     if end - start < SHORTEST_ONE_SHOT:
@@ -55,7 +65,6 @@ def move_cut(row: Row, start: int, end: int, decoded: Decoded) -> tuple[Row, byt
         raise PrepError(f"A slice is at most {LONGEST_SECONDS} seconds long.")
     span = Span(start, end, row["fade_in_samples"], row["fade_out_samples"])
     wav = clip_wav(decoded.samples, span, row["gain_db"])
-    before, after = _length_words(row["seconds"]), _length_words(span.seconds)
     now: Row = {
         "start_sample": start,
         "end_sample": end,
@@ -64,11 +73,7 @@ def move_cut(row: Row, start: int, end: int, decoded: Decoded) -> tuple[Row, byt
         "quality": _quality(row, decoded, span),
         "reviewed": True,
     }
-    if "seconds" in row["fields"]:
-        now["fields"] = row["fields"] | {
-            "seconds": row["fields"]["seconds"] | {"value": round(span.seconds, 3)}
-        }
-    return now | _reword(row, lambda text: text.replace(before, after)), wav
+    return now | follow(row, _facts(row, span, decoded)), wav
 
 
 def set_tempo(row: Row, bpm: float) -> Row:
@@ -76,14 +81,7 @@ def set_tempo(row: Row, bpm: float) -> Row:
     known = row["fields"].get("tempo")
     if not known or known["value"] == bpm:
         return {}
-    before, after = _number(float(known["value"])), _number(bpm)
-    said = re.compile(
-        rf"(BPM:? ?){re.escape(before)}(?![\d.]*\d)|(?<![\d.]){re.escape(before)}( ?BPM)", re.IGNORECASE
-    )
-    fields = row["fields"] | {"tempo": {"value": bpm, "source": "user", "confidence": 1.0}}
-    return {"fields": fields} | _reword(
-        row, lambda text: said.sub(lambda found: f"{found[1] or ''}{after}{found[2] or ''}", text)
-    )
+    return follow(row, row["fields"] | {"tempo": {"value": bpm, "source": "user", "confidence": 1.0}})
 
 
 def scaled_tempo(recording: Row, rows: list[Row], factor: float) -> float:
@@ -120,17 +118,30 @@ def replace_words(row: Row, change: Rewrite) -> Row:
     return {"text": text, "captions": list(dict.fromkeys(captions)), "reviewed": True}
 
 
-def _reword(row: Row, change: Rewrite) -> Row:
-    """Captions that follow a fact; nothing where none of them says it."""
-    text, captions = change(row["text"]), [change(each) for each in row["captions"]]
-    if text == row["text"] and captions == row["captions"]:
-        return {}
-    return {"text": text, "captions": captions}
-
-
 def _side_of(siblings: list[Row]) -> str:
     sides = [row.get("was_split") or row["split"] for row in siblings]
     return next((side for side in sides if side != LEFT_OUT), TRAIN)
+
+
+def _facts(row: Row, span: Span, decoded: Decoded) -> Row:
+    """The facts of another span: those of its recording and what people said stay, the rest is measured anew."""
+    first, last = max(0, span.start - MARGIN), span.end + MARGIN
+    found, _ = detect(np.ascontiguousarray(decoded.samples[:, first:last]))
+    inside = [
+        dataclasses.replace(onset, sample=first + onset.sample - span.start)
+        for onset in found
+        if span.start <= first + onset.sample < span.end
+    ]
+    kind = row["fields"].get("kind", {}).get("value")
+    slicing = {"phrase": Slicing.phrases, "take": Slicing.whole}.get(str(kind), Slicing.bars)
+    measured = describe(decoded.samples[:, span.start : span.end], inside, slicing)
+    one_shot = measured["kind"]["value"] == "one-shot"
+    stays = {
+        name: each
+        for name, each in row["fields"].items()
+        if (not one_shot if name in OF_THE_RECORDING else each.get("source") != "measurement")
+    }
+    return measured | stays
 
 
 def _quality(row: Row, decoded: Decoded, span: Span) -> list[str]:
@@ -140,11 +151,6 @@ def _quality(row: Row, decoded: Decoded, span: Span) -> list[str]:
     return sorted(
         {gate for gate in row["quality"] if gate != "clipped"} | ({"clipped"} if clipped else set())
     )
-
-
-def _length_words(seconds: float) -> str:
-    length = _number(round(seconds) if seconds >= 10 else max(round(seconds, 3), 0.1))
-    return f"Length: {length} {'second' if length == '1' else 'seconds'}"
 
 
 def _number(value: float) -> str:

@@ -156,9 +156,12 @@ class Session:
 
     def _cut(self, tab: str, body: Mapping[str, Any]) -> Answer:
         row_id, seen = str(body["id"]), int(body["version"])
-        decoded = self.sources.decoded(self.row(row_id))
+        row, span = self.row(row_id), (int(body["start"]), int(body["end"]))
+        decoded = self.sources.decoded(row)
+        now, wav = actions.move_cut(row, *span, decoded)
         with self.settling.files, self.reviews.lock:
-            now, wav = actions.move_cut(self.row(row_id), int(body["start"]), int(body["end"]), decoded)
+            if self.row(row_id) is not row:  # changed meanwhile, in what may be another aspect
+                now, wav = actions.move_cut(self.row(row_id), *span, decoded)
             self.reviews.check({row_id: seen}, "cut")
             return self._commit(tab, "cut", {row_id: now}, wavs={row_id: wav}, also=[row_id])
 
@@ -321,6 +324,7 @@ def brief(row: Row) -> Answer:
         "fields": [
             [name, each.get("value"), each.get("source"), each.get("confidence")]
             for name, each in fields.items()
+            if not isinstance(each.get("value"), dict)
         ],
     }
 

@@ -12,12 +12,11 @@ from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.files import PrepError
 from data_prep.onsets import detect
 from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, decode
+from data_prep.review.actions import MARGIN
 from data_prep.slices import PRE_ROLL
 
 MOST_SAMPLES = 30 * 60 * SAMPLE_RATE
 """Decoded recordings are kept up to half an hour in all (635 MB), the latest ones; always one."""
-MARGIN = SAMPLE_RATE // 2
-"""Onsets are sought this far beyond the stretch that is shown, so that those near its ends are true."""
 
 CURE = "Start again with --recordings FOLDER to hear the context and move cuts."
 

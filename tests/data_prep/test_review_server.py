@@ -253,6 +253,36 @@ def test_half_the_tempo_is_that_of_the_recording_and_its_captions(page, dataset)
     ] / 2
 
 
+def test_a_caption_of_ones_own_follows_in_its_numbers_alone(page, dataset):
+    row = first(page)
+    bpm = f"{row['tempo']:.1f}".removesuffix(".0")
+    length = row["text"].split("Length: ")[1]
+    page.act(
+        "caption",
+        id=row["id"],
+        version=0,
+        text=f"ring of {bpm} keys at {bpm} BPM. BPM: {bpm}. Length: {length}",
+    )
+    page.act("tempo", id=row["id"], version=1, factor=2)
+    page.act("cut", id=row["id"], version=2, start=row["start"], end=row["start"] + 66_150)
+    twice = f"{2 * row['tempo']:.1f}".removesuffix(".0")
+    assert (
+        page.row(row["id"])["text"] == f"ring of {bpm} keys at {twice} BPM. BPM: {twice}. Length: 1.5 seconds"
+    )
+
+
+def test_what_is_measured_is_measured_again_where_a_cut_moved(page, dataset):
+    """A bar cut down to its first hit is a one-shot, and its caption says so, with the trigger word."""
+    row = first(page)
+    assert "adakit loop" in row["text"]
+    page.act("cut", id=row["id"], version=0, start=row["start"], end=row["start"] + 6000)
+    now = page.row(row["id"])
+    assert "adakit one-shot" in now["text"] and "loop" not in now["text"]
+    assert {name: value for name, value, *_ in now["fields"]}["kind"] == "one-shot"
+    page.act("undo")
+    assert page.row(row["id"])["text"] == row["text"]
+
+
 def test_replacing_words_shows_first_what_it_will_do(page):
     rows = page.get("/api/rows").json["rows"]
     asked = {"find": "LOOP", "replacement": "groove", "match_case": False, "whole_words": True}
