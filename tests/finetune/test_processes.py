@@ -1,4 +1,4 @@
-"""Several processes train the very run that one trains: gradients are added in the order of the passes."""
+"""Several processes train the very run that one trains, each with the whole base or with a part of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from data_prep.dataset import read_audio
 from finetune.errors import WoodshedError
 from finetune.processes import make_accelerator
 from finetune.recipe import to_yaml
 from finetune.tracking import read_log
+from finetune.trainer import train
 from tests.finetune.conftest import make_recipe
 
 LAUNCH = "accelerate.commands.launch"
@@ -25,8 +28,13 @@ SETTINGS: dict[str, Any] = {
     "training__gradient_accumulation": 2,
     "training__checkpoint_every": 10,
     "training__loader_workers": 1,
+    "training__prior_share": 0.3,
+    "training__prior_clips": 1,
+    "training__prior_prompts": ["slow hat"],
     "adapter__dropout": 0.1,
     "optimizer__name": "adamw8bit",
+    "validation__every": 10,
+    "samples__every": 10,
 }
 
 
@@ -38,37 +46,36 @@ def launch(processes: int, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.fixture
-def recipes(tiny_base_folder: Path, dataset: Path, tmp_path: Path) -> dict[str, Path]:
-    """name → recipe: for one process and for two."""
-    files = {}
-    for name in ("one", "two"):
-        recipe = make_recipe(tiny_base_folder, dataset, tmp_path, **SETTINGS, name=name)
-        files[name] = tmp_path / f"{name}.yaml"
-        files[name].write_text(to_yaml(recipe))
-    return files
-
-
 def adapter_of(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "adapter" / "adapter_model.safetensors")
 
 
-def test_two_processes_train_the_run_that_one_trains(recipes: dict[str, Path], tmp_path: Path) -> None:
-    runs = {}
-    for processes, name in ((1, "one"), (2, "two")):
-        done = launch(processes, "train", recipes[name], "--json")
+def test_two_processes_train_the_run_that_one_trains(
+    deep_base_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    """The first half with whole bases, the second half with parts."""
+    recipe = make_recipe(deep_base_folder, dataset, tmp_path / "one", **SETTINGS)
+    one = train(recipe).run
+    (tmp_path / "two.yaml").write_text(to_yaml(recipe))
+    two = tmp_path / "two" / "tiny"
+    begun = launch(
+        2, "train", tmp_path / "two.yaml", f"output.root={two.parent}", "training.steps=10", "--json"
+    )
+    ended = launch(2, "resume", two, "training.steps=20", "base.shard=true", "--json")
+    for done in (begun, ended):
         assert done.returncode == 0, done.stderr
         (line,) = done.stdout.strip().splitlines()  # one of them speaks
-        runs[name] = Path(json.loads(line)["run"])
-    one, two = (adapter_of(runs[name]) for name in ("one", "two"))
-    assert max(float((one[key] - two[key]).abs().max()) for key in one) <= 1e-5
-    logs = [
-        [{key: row[key] for key in ("step", "loss", "gradient_norm") if key in row} for row in read_log(run)]
-        for run in runs.values()
-    ]
-    assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+        assert Path(json.loads(line)["run"]) == two
+    ones, twos = adapter_of(one), adapter_of(two)
+    assert max(float((ones[key] - twos[key]).abs().max()) for key in ones) <= 1e-5
+    numbers = ("step", "loss", "gradient_norm", "held_out_loss")
+    logs = [[{key: row[key] for key in numbers if key in row} for row in read_log(run)] for run in (one, two)]
     for first, second in zip(*logs, strict=True):
         assert second == pytest.approx(first, rel=1e-4)
+    sounds = [[read_audio(path) for path in sorted(run.glob("samples/*/*.wav"))] for run in (one, two)]
+    assert len(sounds[0]) == 3
+    for heard, other in zip(*sounds, strict=True):
+        np.testing.assert_allclose(other, heard, atol=1e-4)
 
 
 def test_a_step_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
