@@ -127,18 +127,18 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/api/changes":
             self._json(200, session.changes(int(query["since"])))
         elif path == "/api/thumbnails":
-            self._send(200, session.thumbnails(query["ids"].split(",")), "application/octet-stream")
+            self._send(200, session.views.thumbnails(query["ids"].split(",")), "application/octet-stream")
         elif found := re.fullmatch(r"/api/picture/(.+)", path):
             start, end, columns = (int(query[name]) for name in ("start", "end", "columns"))
-            header, content = session.picture(unquote(found[1]), start, end, columns)
+            header, content = session.views.picture(unquote(found[1]), start, end, columns)
             line = json.dumps(header).encode() + b"\n"
             self._send(200, line + content, "application/octet-stream")
         elif found := re.fullmatch(r"/sound/(.+)\.wav", path):
             if "start" in query:
-                sound = session.stretch(unquote(found[1]), int(query["start"]), int(query["end"]))
+                sound = session.views.stretch(unquote(found[1]), int(query["start"]), int(query["end"]))
                 self._send(200, sound, "audio/wav")
             else:
-                self._file(session.clip(unquote(found[1])))
+                self._file(session.views.clip(unquote(found[1])))
         else:
             self._say(404, "There is no such thing here.")
 

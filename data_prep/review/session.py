@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import threading
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from data_prep.clip import clip_wav
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.decisions import restore_clips, span_of
 from data_prep.files import PrepError
-from data_prep.recording import SAMPLE_RATE
-from data_prep.review import actions, pictures
+from data_prep.review import actions
 from data_prep.review.journal import changed, version_of
 from data_prep.review.reviews import Conflict, Reviews
 from data_prep.review.settling import Settling
 from data_prep.review.sources import Sources
+from data_prep.review.views import Views
 from data_prep.split import LEFT_OUT
 
 Answer = dict[str, Any]
-THUMBNAIL_COLUMNS = 96
-LONGEST_STRETCH = 120 * SAMPLE_RATE
 MOST_PREVIEWED = 200
 
 
@@ -40,8 +34,7 @@ class Session:
         self.reviews = Reviews(folder.root)
         self.settling = Settling(folder, self.reviews)
         self.wake = threading.Event()
-        self._picture = lru_cache(maxsize=64)(self._draw)
-        self._thumbnail = lru_cache(maxsize=20_000)(self._draw_thumbnail)
+        self.views = Views(folder, self.reviews, self.sources)
 
     def recover(self) -> int:
         """Finish what a review that ended abruptly had not; how many slices that were."""
@@ -87,38 +80,6 @@ class Session:
     def row(self, row_id: str) -> Row:
         """KeyError where there is none."""
         return self.reviews.rows[row_id]
-
-    def picture(self, row_id: str, start: int, end: int, columns: int) -> tuple[Answer, bytes]:
-        """Peaks and spectrogram of a stretch of the recording of a row, and where cuts may fall; of the slice alone
-        where the recording cannot be had."""
-        row = self.row(row_id)
-        if self.sources.why_not(row):
-            start, end = row["start_sample"], row["end_sample"]
-        columns = max(16, min(columns, 4096))
-        end = min(end, start + actions.LONGEST_SECONDS * SAMPLE_RATE)
-        return self._picture(row_id, row["clip_sha256"], max(0, start), end, columns)
-
-    def thumbnails(self, row_ids: list[str]) -> bytes:
-        """Peaks of each slice, int8 (columns, 2), one after another; zeros where it cannot be read."""
-        rows = [self.reviews.rows.get(row_id) for row_id in row_ids[:64]]
-        return b"".join(self._thumbnail(row["id"], row["clip_sha256"]) if row else _FLAT for row in rows)
-
-    def clip(self, row_id: str) -> Path:
-        """The WAV of a slice; FileNotFoundError where it is not there."""
-        path = self.folder.find_clip(self.row(row_id)["id"])
-        if not path:
-            raise FileNotFoundError(row_id)
-        return path
-
-    def stretch(self, row_id: str, start: int, end: int) -> bytes:
-        """A WAV (PCM-16) of a stretch of the recording, at the level of the slice."""
-        import soundfile
-
-        end = min(end, start + LONGEST_STRETCH)
-        sound = self.sources.stretch(self.row(row_id), start, end)
-        memory = io.BytesIO()
-        soundfile.write(memory, np.clip(sound, -1, 1).T, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        return memory.getvalue()
 
     def act(self, body: Mapping[str, Any]) -> Answer:
         """Do what the page asks, at once on disk. Conflict, PrepError and NothingToUndo as they come; KeyError,
@@ -274,34 +235,6 @@ class Session:
             )
         return self.sources.root / name
 
-    def _draw(self, row_id: str, clip: str, start: int, end: int, columns: int) -> tuple[Answer, bytes]:
-        """`clip`, the hash of the slice, is there for the cache: another cut is another picture."""
-        row = self.row(row_id)
-        cuts: list[int] = []
-        if self.sources.why_not(row):
-            sound = _read(self.clip(row_id))
-        else:
-            sound, cuts = self.sources.stretch(row, start, end), self.sources.cuts(row, start, end)
-        image = pictures.spectrogram(sound)
-        header = {
-            "start": start,
-            "end": start + sound.shape[1],
-            "columns": columns,
-            "frames": len(image),
-            "bands": image.shape[1],
-            "cuts": cuts,
-        }
-        return header, pictures.peaks(sound, columns).tobytes() + image.tobytes()
-
-    def _draw_thumbnail(self, row_id: str, clip: str) -> bytes:
-        try:
-            return pictures.peaks(_read(self.clip(row_id)), THUMBNAIL_COLUMNS).tobytes()
-        except (OSError, RuntimeError):
-            return _FLAT
-
-
-_FLAT = bytes(2 * THUMBNAIL_COLUMNS)
-
 
 def brief(row: Row) -> Answer:
     """A row as the page lists it."""
@@ -334,13 +267,6 @@ def state_of(row: Row) -> str:
     if row["split"] == LEFT_OUT:
         return "rejected"
     return row.get("verdict") or ("edited" if row.get("reviewed") else "new")
-
-
-def _read(path: Path) -> np.ndarray:
-    import soundfile
-
-    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    return samples.T
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ const SIDES = { train: "", validation: "Held out", left_out: "" };
 let dataset = "";
 let typed = null; // { id, version } of the caption that is being written; version is the one it began from
 let timer = 0;
+let failed = false; // a caption could not be saved
 const conflicts = new Map();
 let say = () => {};
 
@@ -105,10 +106,6 @@ export async function change(body, done, then) {
   }
 }
 
-export function hasDraft() {
-  return typed !== null;
-}
-
 function badge(words, kind) {
   const span = document.createElement("span");
   span.className = `state ${kind}`;
@@ -154,6 +151,7 @@ async function send(id, words, version) {
       if (view.selected === id && !typed) text.value = rows.get(id).text;
     } else {
       if (view.selected === id && !typed) typed = { id, version };
+      failed = true;
       element("saved").textContent = "Kept here until the server is back";
     }
   }
@@ -168,6 +166,8 @@ function recover(id, draft) {
 
 /** Tries again to save what could not be saved. */
 export function retry() {
+  if (!failed) return;
+  failed = false;
   if (typed) saveCaption();
   for (const [id, draft] of drafts.all(dataset)) {
     if (typed?.id !== id && !conflicts.has(id)) recover(id, draft);
