@@ -6,6 +6,7 @@ import { wave, colours } from "./picture.js";
 
 const SPARE = 6;
 const COLUMNS = 96;
+const FAST = 2; // rows a frame
 const MARKS = { accepted: "✓", rejected: "✗", edited: "✎", new: "" };
 const box = document.getElementById("list");
 const inner = document.getElementById("rows");
@@ -17,6 +18,7 @@ let height = 68;
 let waiting = false;
 let fetching = false;
 let quiet = 0;
+let lastTop = 0;
 
 export function startList(open) {
   box.addEventListener("scroll", later, { passive: true });
@@ -69,14 +71,16 @@ function draw() {
       spare.push(element);
     }
   }
+  const fast = Math.abs(box.scrollTop - lastTop) > FAST * height;
+  lastTop = box.scrollTop;
   for (let at = first; at < last; at += 1) {
     if (!pool.has(at)) pool.set(at, spare.pop() || newRow());
-    fill(pool.get(at), at);
+    fill(pool.get(at), at, fast);
   }
   for (const element of spare) element.hidden = true;
   if (spare.length > 3 * SPARE) spare.splice(3 * SPARE).forEach((element) => element.remove());
   clearTimeout(quiet);
-  quiet = setTimeout(fetchThumbnails, 90);
+  quiet = setTimeout(rest, 90);
 }
 
 function newRow() {
@@ -90,7 +94,7 @@ function newRow() {
   return element;
 }
 
-function fill(element, at) {
+function fill(element, at, fast) {
   const row = rows.get(view.shown[at]);
   const selected = row.id === view.selected;
   if (element.dataset.id === row.id && element.dataset.at === String(at)) return;
@@ -108,7 +112,7 @@ function fill(element, at) {
   words.textContent = gist(row.text);
   where.textContent = `${shortName(row)} · ${clock(row.start / 44100)}${row.tempo ? ` · ${Math.round(row.tempo)} BPM` : ""} · ${row.seconds.toFixed(1)} s${row.quality.length ? " · !" : ""}`;
   mark.textContent = MARKS[row.state];
-  drawThumbnail(element, row);
+  drawThumbnail(element, fast ? null : row);
 }
 
 /** A caption without the tags that most of them begin with. */
@@ -125,16 +129,23 @@ export function clock(seconds) {
   return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
 }
 
+/** The waveform of a row; nothing while the list flies past. */
 function drawThumbnail(element, row) {
   const { pen } = element;
   const { width, height } = pen.canvas;
-  const peaks = thumbnails.get(row.clip);
+  const peaks = row ? thumbnails.get(row.clip) : undefined;
   if (element.drawn) pen.clearRect(0, 0, width, height);
   element.drawn = peaks !== undefined;
   if (peaks) wave(pen, peaks, COLUMNS, 0, 0, width, height, row.state === "rejected" ? colours().soft : colours().accent);
 }
 
-/** Of the rows in sight, once scrolling rests. */
+/** Once scrolling rests: what was left out, and what is not there yet. */
+function rest() {
+  for (const element of pool.values()) if (!element.drawn) drawThumbnail(element, rows.get(element.dataset.id));
+  fetchThumbnails();
+}
+
+
 async function fetchThumbnails() {
   if (fetching) return;
   const wanted = [...pool.values()].map((element) => rows.get(element.dataset.id)).filter((row) => row && !thumbnails.has(row.clip)).slice(0, 24);
