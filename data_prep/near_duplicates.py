@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.alike import pairs_alike, window_starts
 from data_prep.blocks import release, window
 from data_prep.recording import SAMPLE_RATE
 
@@ -21,7 +22,6 @@ WINDOW = 512
 BANDS = 12
 BLOCK_FRAMES = 8192
 WINDOW_FRAMES = 400
-WINDOWS = 4
 SHARE_OF_WINDOWS = 0.5
 ALIKE_FROM = 0.985
 SHORT_ALIKE_FROM = 0.995
@@ -81,9 +81,6 @@ def _band_power(samples: np.ndarray, first: int, last: int, filters: np.ndarray)
 def are_copies(one: Fingerprint, other: Fingerprint) -> bool:
     """Whether half the windows of the shorter recording are found in the longer, all at the same offset."""
     short, long = sorted((one, other), key=lambda mark: len(mark.levels))
-    coarse = _best_matches(short.coarse(), long.coarse(), WINDOW_FRAMES // COARSE)
-    if max((likeness for _, likeness in coarse), default=1.0) < COARSE_ALIKE_FROM:
-        return False
     matches = _best_matches(short.levels.astype(np.float32), long.levels.astype(np.float32), WINDOW_FRAMES)
     alike_from = ALIKE_FROM if len(short.levels) >= WINDOW_FRAMES else SHORT_ALIKE_FROM
     offsets = [offset for offset, likeness in matches if likeness >= alike_from]
@@ -95,11 +92,11 @@ def groups(fingerprints: dict[str, Fingerprint]) -> list[list[str]]:
     """The names in groups of copies, directly or through another; each group and the list sorted."""
     names = sorted(fingerprints)
     group_of = {name: name for name in names}
-    for index, name in enumerate(names):
-        for other in names[index + 1 :]:
-            if group_of[name] != group_of[other] and are_copies(fingerprints[name], fingerprints[other]):
-                merged, gone = sorted((group_of[name], group_of[other]))
-                group_of = {key: merged if value == gone else value for key, value in group_of.items()}
+    coarse = {name: mark.coarse() for name, mark in fingerprints.items()}
+    for first, second in pairs_alike(coarse, WINDOW_FRAMES // COARSE, COARSE_ALIKE_FROM):
+        if group_of[first] != group_of[second] and are_copies(fingerprints[first], fingerprints[second]):
+            merged, gone = sorted((group_of[first], group_of[second]))
+            group_of = {key: merged if value == gone else value for key, value in group_of.items()}
     return [[name for name in names if group_of[name] == first] for first in sorted(set(group_of.values()))]
 
 
@@ -109,7 +106,7 @@ def _best_matches(short: np.ndarray, long: np.ndarray, window: int) -> list[tupl
     if not size:
         return []
     matches = []
-    for start in np.unique(np.linspace(0, len(short) - size, WINDOWS).astype(int)):
+    for start in window_starts(len(short), size):
         likeness = _correlate(short[start : start + size], long)
         best = int(np.argmax(likeness))
         matches.append((best - int(start), float(likeness[best])))
