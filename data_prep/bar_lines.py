@@ -1,4 +1,4 @@
-"""Where the bars of a clip begin: from its tempo, its metre, and the first beat of its recording."""
+"""Where the bars of a clip begin: from its tempo, its metre, and its own first bar line or that of its recording."""
 
 from __future__ import annotations
 
@@ -30,13 +30,18 @@ class Bars:
 def find_bars(row: Mapping[str, Any], recording: Mapping[str, Any]) -> Bars | None:
     """The bars of the clip that `row` of manifest.jsonl describes; `recording` is its row of recordings.jsonl.
 
+    They count from `downbeat_sample` of the row, which follows a player whose tempo drifts; without it from the first
+    beat of the recording.
+
     None where the tempo, the metre or the first beat is not known, or is not what it should be.
     """
     fields = row.get("fields") or {}
     try:
         tempo, metre = (fields[name]["value"] for name in ("tempo", "metre"))
         bar = parse_metre(metre).quarter_notes * 60 / float(tempo)
-        first = (float(recording["anchor_seconds"]) - row["start_sample"] / row["sample_rate"]) % bar
+        line = row.get("downbeat_sample")
+        anchor = float(recording["anchor_seconds"]) if line is None else line / row["sample_rate"]
+        first = (anchor - row["start_sample"] / row["sample_rate"]) % bar
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     return Bars(0.0 if bar - first <= NEARLY else first, bar)

@@ -11,7 +11,7 @@ import typer
 
 from data_prep.rights import RIGHTS_FIRST, Basis, Rights, RightsError
 from data_prep.settings import Settings, parse_bpm
-from data_prep.slices import Slicing
+from data_prep.slices import KeepOrDrop, Slicing, Tail
 
 if TYPE_CHECKING:
     from data_prep.report import Report
@@ -32,7 +32,7 @@ def prep(
         typer.Option(
             "--slice",
             help="bars: whole bars, to the sample. onsets: one-shots, one per hit. phrases: between "
-            "pauses. whole: recordings as they are. fixed: windows of --seconds.",
+            "pauses. whole: recordings as they are. fixed: windows of --seconds. cues: at the markers in the files.",
         ),
     ] = Slicing.bars,
     bars: Annotated[int, typer.Option(help="Bars per slice, for --slice bars.")] = 4,
@@ -51,6 +51,32 @@ def prep(
             help="Metre. Unsaid: embedded tag, then the file name (7_8, seven_eight), then 4/4.",
         ),
     ] = None,
+    downbeat: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Where the first bar begins. Unsaid: cue markers on bar lines, then the first hit after a count-in. "
+            "A timing.yaml beside the recordings says it file by file.",
+        ),
+    ] = None,
+    click: Annotated[
+        bool,
+        typer.Option(
+            "--click", help="Played to a click: one tempo from end to end. Unsaid, drift is followed."
+        ),
+    ] = False,
+    count_in: Annotated[
+        KeepOrDrop, typer.Option(help="Four even stick clicks before the first bar: in no slice, or music.")
+    ] = KeepOrDrop.drop,
+    pickup: Annotated[
+        KeepOrDrop, typer.Option(help="Hits before the first bar: in no slice, or in the first one.")
+    ] = KeepOrDrop.drop,
+    tail: Annotated[
+        Tail,
+        typer.Option(
+            help="Bars after the last whole slice. drop: in no slice. keep: as a shorter one. pad: with silence."
+        ),
+    ] = Tail.drop,
     seconds: Annotated[float | None, typer.Option(help="Length of a window, for --slice fixed.")] = None,
     trigger: Annotated[
         str | None, typer.Option(metavar="WORD", help="A word for captions that will call your adapter.")
@@ -100,7 +126,21 @@ def prep(
             raise ValueError(RIGHTS_FIRST)
         rights = Rights(basis, recorded_by, licence, source) if basis and recorded_by is not None else None
         exact, bpm_range = parse_bpm(bpm) if bpm else (None, None)
-        settings = Settings(slicing, bars, exact, bpm_range, metre, seconds, trigger, validation)
+        settings = Settings(
+            slicing,
+            bars,
+            exact,
+            bpm_range,
+            metre,
+            seconds,
+            trigger,
+            validation,
+            downbeat,
+            click,
+            count_in,
+            pickup,
+            tail,
+        )
     except ValueError as error:
         _stop(str(error), WRONG_USAGE, as_json)
     report = _run(recordings, dataset, rights, settings, workers, as_json)

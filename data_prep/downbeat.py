@@ -1,4 +1,5 @@
-"""Where the bars of a take begin: at its first hit, for nothing else was reliable; how sure that is, is recorded."""
+"""Where the bars of a take begin: where its player says, by word or by cue markers, else at its first hit, for nothing
+else was reliable; how sure that is, is recorded."""
 
 from __future__ import annotations
 
@@ -13,6 +14,10 @@ REAL_HIT = 0.1
 NEAR_BEAT_SECONDS = 0.03
 NEAR_BEAT = 0.125
 """In beats."""
+EXACT_SECONDS, MEANT_SECONDS = 0.012, 0.05
+"""A downbeat that is said stands as it is where a hit is as near as the first; a hit within the second is meant."""
+CUE_NEAR_BAR = 0.1
+"""In beats: how far from a bar line a cue marker still stands for it."""
 LOW_BLOCK = 128
 """Averaging this many samples keeps what is below some 150 Hz."""
 
@@ -25,6 +30,29 @@ def find_anchor(onsets: list[Onset], bpm: float) -> float:
     late = samples - np.round(samples / beat) * beat
     near = late[np.abs(late) <= NEAR_BEAT_SECONDS * SAMPLE_RATE]
     return max(0.0, first.sample + float(np.median(near)))
+
+
+def place_downbeat(sample: float, onsets: list[Onset]) -> float:
+    """The first downbeat as a player says it, moved to the hit that is meant where it is said roughly (0.8 s)."""
+    hit = min((onset.sample for onset in onsets), key=lambda each: abs(each - sample))
+    away = abs(hit - sample) / SAMPLE_RATE
+    return float(hit) if EXACT_SECONDS < away <= MEANT_SECONDS else sample
+
+
+def place_cues(cues: list[int], anchor: float, bpm: float, quarter_notes: float) -> float | None:
+    """The first downbeat by cue markers (samples, in order); None where they do not stand on bar lines.
+
+    Two and more must be whole bars apart. A single one must be on a beat of the hits, which are on `anchor`.
+    """
+    beat = 60 / bpm * SAMPLE_RATE
+    if len(cues) == 1:
+        beats = (cues[0] - anchor) / beat
+        return float(cues[0]) if abs(beats - round(beats)) <= CUE_NEAR_BAR else None
+    bars = (np.array(cues) - cues[0]) / (beat * quarter_notes)
+    steps = np.diff(bars)
+    off = np.abs(steps - np.round(steps)) * quarter_notes
+    fits = (off <= CUE_NEAR_BAR * np.maximum(1, np.round(steps))) & (np.round(steps) >= 1)
+    return float(cues[0]) if np.all(fits) else None
 
 
 def low_weights(samples: np.ndarray, onsets: list[Onset]) -> np.ndarray:

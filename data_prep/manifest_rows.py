@@ -30,6 +30,7 @@ def manifest_rows(
                 "sample_rate": SAMPLE_RATE,
                 "start_sample": slice_["start_sample"],
                 "end_sample": slice_["end_sample"],
+                "downbeat_sample": slice_["downbeat_sample"],
                 "gain_db": state["gain_db"],
                 "fade_in_samples": slice_["fade_in_samples"],
                 "fade_out_samples": slice_["fade_out_samples"],

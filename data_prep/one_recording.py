@@ -6,43 +6,28 @@ import dataclasses
 import hashlib
 import re
 import unicodedata
-from dataclasses import dataclass
+from bisect import bisect_left
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from data_prep import near_duplicates, slices
 from data_prep.clip import clip_wav
-from data_prep.descriptors import Fact, describe, fact, named_facts, swing
-from data_prep.downbeat import downbeat_confidence, find_anchor, low_weights
+from data_prep.cuts import cut_up, first_bar_line, tempo_of
+from data_prep.descriptors import Fact, describe, fact, named_facts
+from data_prep.downbeat import downbeat_confidence
 from data_prep.files import file_sha256, replace, write_json
-from data_prep.metre import Metre, parse_metre
-from data_prep.onsets import Onset, detect
+from data_prep.music import Music, hear
 from data_prep.quality import recording_gates, slice_gates
 from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, check_openable, decode
 from data_prep.settings import Settings
 from data_prep.slices import Slicing, Span
 from data_prep.tags import Tags, read_tags
-from data_prep.tempo import Tempo, find_tempo
 
 State = dict[str, Any]
 """What is known of one recording: plain JSON, kept in the dataset so that nothing is done twice."""
-
-
-@dataclass(frozen=True)
-class Music:
-    """What was found out about a recording as a whole; `anchor` is the sample of its first beat, `weights` how
-    much bass each onset has."""
-
-    onsets: list[Onset]
-    tempo: Tempo | None
-    metre: Metre
-    metre_source: str
-    anchor: float
-    weights: np.ndarray
-    swing: Fact | None
-    warnings: list[str]
+STATED_FROM = 0.3
+"""A tempo less sure than that cuts bars and is shown, but no caption states it."""
 
 
 def prepare_recording(
@@ -67,10 +52,10 @@ def prepare_recording(
         state |= _facts_of(path, decoded)
         tags = read_tags(path, PurePosixPath(name))
         state |= _facts_tagged(tags)
-        music = hear(decoded, tags, settings)
+        music = hear(decoded.samples, tags, settings)
         state |= _facts_heard(music)
         state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
-        spans, rests = _spans(decoded, music, settings)
+        spans, rests = cut_up(decoded.samples, music, tags.cues, settings)
         state["rests"] = [[rest.start, rest.end, rest.reason] for rest in rests]
         if not spans:
             raise _no_slice(decoded, settings, rests)
@@ -79,7 +64,8 @@ def prepare_recording(
                 decoded, span, state["gain_db"], f"{slug(name)}-{index + 1:04d}", clip_folder
             )
             facts = _slice_facts(decoded, span, music, settings) | named_facts(tags)
-            state["slices"].append(_row(clip_id, clip_hash, span, facts, decoded, state["gates"]))
+            row = _row(clip_id, clip_hash, span, facts, decoded, state["gates"])
+            state["slices"].append(row | {"downbeat_sample": first_bar_line(music, span)})
     except RecordingFault as fault:
         state["fault"] = {"gate": fault.gate, "reason": fault.reason}
     except MemoryError:
@@ -94,34 +80,6 @@ def prepare_recording(
     if "file_sha256" in state:
         write_json(state_file, state)
     return state
-
-
-def hear(decoded: Decoded, tags: Tags, settings: Settings) -> Music:
-    """Onsets, tempo, metre and first beat of a recording."""
-    onsets, envelope = detect(decoded.samples)
-    tempo, warnings = find_tempo(
-        onsets,
-        envelope,
-        decoded.seconds,
-        user_bpm=settings.bpm,
-        user_range=settings.bpm_range,
-        tag_bpm=tags.tag_bpm,
-        named_bpm=tags.named_bpm,
-    )
-    metre, source = _metre(tags, settings)
-    anchor = find_anchor(onsets, tempo.bpm) if tempo and onsets else float(onsets[0].sample if onsets else 0)
-    swung = swing(onsets, tempo.bpm, anchor) if tempo else None
-    return Music(onsets, tempo, metre, source, anchor, low_weights(decoded.samples, onsets), swung, warnings)
-
-
-def _metre(tags: Tags, settings: Settings) -> tuple[Metre, str]:
-    if settings.bar:
-        return settings.bar, "user"
-    if tags.tag_metre:
-        return parse_metre(tags.tag_metre), "tag"
-    if tags.named_metre:
-        return parse_metre(tags.named_metre), "name"
-    return Metre(4, 4), "default"
 
 
 def _facts_of(path: Path, decoded: Decoded) -> State:
@@ -154,11 +112,13 @@ def _facts_heard(music: Music) -> State:
             "source": tempo.source,
             "confidence": tempo.confidence,
             "candidates": list(tempo.candidates),
+            "followed": _followed(music),
         }
         if tempo
         else None,
         "metre": {"value": str(music.metre), "source": music.metre_source},
         "anchor_seconds": round(music.anchor / SAMPLE_RATE, 4),
+        "downbeat_source": music.downbeat_source,
         "downbeat_confidence": downbeat_confidence(
             music.onsets, music.weights, music.anchor, tempo.bpm, music.metre.quarter_notes
         )
@@ -168,24 +128,20 @@ def _facts_heard(music: Music) -> State:
     }
 
 
-def _spans(decoded: Decoded, music: Music, settings: Settings) -> tuple[list[Span], list[slices.Rest]]:
-    length = decoded.samples.shape[1]
-    if settings.slicing is Slicing.whole:
-        return [Span(0, length)], []
-    if not music.onsets:
-        raise RecordingFault("no_hits", "nothing is struck in it")
-    if settings.slicing is Slicing.onsets:
-        return slices.one_shots(decoded.samples, music.onsets)
-    if settings.slicing is Slicing.phrases:
-        return slices.phrases(decoded.samples, music.onsets)
-    if settings.slicing is Slicing.fixed:
-        return slices.fixed(length, music.onsets, settings.seconds or 0.0)
-    if not music.tempo:
-        raise RecordingFault(
-            "no_tempo", "no steady pulse was found; say its tempo with --bpm, or slice by phrases"
-        )
-    beats = settings.bars * music.metre.quarter_notes
-    return slices.bars(length, music.onsets, music.anchor, beats, music.tempo.bpm)
+def _followed(music: Music) -> list[list[float]] | None:
+    """[second, bpm] of every bar, where the player was followed; None where one tempo holds from end to end."""
+    if len(music.sections) < 2 and all(section.beats.steady for section in music.sections):
+        return None
+    bar = music.metre.quarter_notes
+    curve = []
+    for section in music.sections:
+        for number in range(int((len(section.beats.places) - 1) // bar)):
+            place, bpm = (
+                section.beats.at(number * bar),
+                section.beats.bpm_between(number * bar, (number + 1) * bar),
+            )
+            curve.append([round(place / SAMPLE_RATE, 3), round(bpm, 2)])
+    return curve
 
 
 def _no_slice(decoded: Decoded, settings: Settings, rests: list[slices.Rest]) -> RecordingFault:
@@ -218,16 +174,16 @@ def slug(name: str) -> str:
 
 
 def _slice_facts(decoded: Decoded, span: Span, music: Music, settings: Settings) -> dict[str, Fact]:
+    first = bisect_left(music.onsets, span.start, key=attrgetter("sample"))
+    last = bisect_left(music.onsets, span.end, key=attrgetter("sample"))
     inside = [
-        dataclasses.replace(onset, sample=onset.sample - span.start)
-        for onset in music.onsets
-        if span.start <= onset.sample < span.end
+        dataclasses.replace(onset, sample=onset.sample - span.start) for onset in music.onsets[first:last]
     ]
     facts = describe(decoded.samples[:, span.start : span.end], inside, settings.slicing)
     if facts["kind"]["value"] == "one-shot":
         return facts
-    if music.tempo:
-        facts["tempo"] = fact(music.tempo.bpm, music.tempo.source, music.tempo.confidence)
+    if music.tempo and music.tempo.confidence >= STATED_FROM:
+        facts["tempo"] = fact(tempo_of(music, span), music.tempo.source, music.tempo.confidence)
     if music.swing:
         facts["swing"] = music.swing
     confidence = {"user": 1.0, "tag": 0.9, "name": 0.9}.get(music.metre_source, 0.5)

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from data_prep.metre import Metre, parse_metre
-from data_prep.slices import Slicing
+from data_prep.slices import KeepOrDrop, Slicing, Tail
 
-PREP_VERSION = 2
+PREP_VERSION = 3
 """Raised whenever the same recording and settings would give other slices or facts: all is then redone."""
 
 
@@ -19,7 +19,9 @@ class Settings:
 
     `bpm` is a tempo, `bpm_range` (lowest, highest) where it is to be looked for; `metre` like `7/8`; `seconds` is
     the window of fixed slicing. `trigger` is the word that will call the adapter, `validation` the share of the
-    seconds to hold out. ValueError, with a sentence, where they make no sense together.
+    seconds to hold out. `downbeat` is where the first bar begins, in seconds; with `click` one tempo holds from end
+    to end; `count_in`, `pickup` and `tail` are what becomes of what is played before the first bar and after the last
+    whole slice. ValueError, with a sentence, where they make no sense together.
     """
 
     slicing: Slicing = Slicing.bars
@@ -30,6 +32,11 @@ class Settings:
     seconds: float | None = None
     trigger: str | None = None
     validation: float = 0.15
+    downbeat: float | None = None
+    click: bool = False
+    count_in: KeepOrDrop = KeepOrDrop.drop
+    pickup: KeepOrDrop = KeepOrDrop.drop
+    tail: Tail = Tail.drop
 
     def __post_init__(self) -> None:
         if self.bars < 1:
@@ -51,6 +58,10 @@ class Settings:
             raise ValueError(f"--validation {self.validation:g} is not between 0 and 0.5.")
         if self.trigger is not None and not self.trigger.strip():
             raise ValueError("--trigger is empty; give a word, or leave it out.")
+        if self.downbeat is not None and not 0 <= self.downbeat < 86_400:
+            raise ValueError(
+                f"--downbeat {self.downbeat:g} is no place in a recording, in seconds from its beginning."
+            )
         if self.metre is not None:
             parse_metre(self.metre)
 

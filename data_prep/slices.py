@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from data_prep.blocks import in_blocks, peak
+from data_prep.blocks import in_blocks, peak, window
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
 
@@ -24,6 +24,7 @@ HIGHEST_BOOST_DB = 24.0
 SHORTEST_ONE_SHOT = round(0.05 * SAMPLE_RATE)
 LONGEST_ONE_SHOT = 4 * SAMPLE_RATE
 DECAYED_DB = -60.0
+ABOVE_ROOM_DB = 3.0
 PAUSE_SECONDS = 0.5
 PAUSE_DB = -45.0
 ENVELOPE = round(0.01 * SAMPLE_RATE)
@@ -37,6 +38,18 @@ class Slicing(StrEnum):
     phrases = "phrases"
     whole = "whole"
     fixed = "fixed"
+    cues = "cues"
+
+
+class KeepOrDrop(StrEnum):
+    keep = "keep"
+    drop = "drop"
+
+
+class Tail(StrEnum):
+    drop = "drop"
+    keep = "keep"
+    pad = "pad"
 
 
 @dataclass(frozen=True)
@@ -63,8 +76,11 @@ class Rest:
 
 
 def cut(samples: np.ndarray, start: int, end: int, gain_db: float, fade_in: int, fade_out: int) -> np.ndarray:
-    """The slice (2, end - start) of a recording (2, samples), float32: one gain, raised-cosine fades."""
-    piece = samples[:, start:end] * np.float32(10 ** (gain_db / 20))
+    """The slice (2, end - start) of a recording (2, samples), float32: one gain, raised-cosine fades.
+
+    What it has beyond the end of the recording is silence.
+    """
+    piece = window(samples, start, end) * np.float32(10 ** (gain_db / 20))
     if fade_in:
         piece[:, :fade_in] *= _fade(fade_in)
     if fade_out:
@@ -78,42 +94,14 @@ def gain_for(samples: np.ndarray) -> float:
     return round(min(PEAK_DBFS - 0.0005 - peak_db, HIGHEST_BOOST_DB), 3)
 
 
-def bars(
-    length: int, onsets: list[Onset], anchor: float, beats_per_slice: float, bpm: float
-) -> tuple[list[Span], list[Rest]]:
-    """Slices of exactly round(beats * 60 / bpm * 44100) samples on a grid from the `anchor` (a sample).
-
-    The whole grid lies 3 ms before the beat, so that no slice starts within a hit. A last incomplete slice, and
-    slices in which nothing is struck, are left over.
-    """
-    exact = beats_per_slice * 60 / bpm * SAMPLE_RATE
-    size = round(exact)
-    first = max(0.0, anchor - PRE_ROLL)
-    count = int((length - first) // exact)
-    missing = first + (count + 1) * exact - length
-    if missing <= min(first, LOOP_EDGE):  # a loop cut to length whose first hit comes a little late
-        first, count = first - missing, count + 1
-    struck = np.array([onset.sample for onset in onsets])
-    spans, rests = [], []
-    for index in range(count):
-        start = min(round(first + index * exact), length - size)
-        if np.any((struck >= start) & (struck < start + size)):
-            spans.append(Span(start, start + size))
-        else:
-            rests.append(Rest(start, start + size, "nothing is struck in it"))
-    end = round(first + count * exact)
-    if length - end > LOOP_EDGE:
-        rests.append(Rest(end, length, "the last slice would be incomplete"))
-    return spans, rests
-
-
 def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
     """One slice per hit: from 3 ms before it, at a zero crossing, to the next hit or where it has died away."""
     level = level_envelope(samples)
+    room = float(np.percentile(level, 5)) + ABOVE_ROOM_DB
     starts = [_zero_crossing(samples, max(0, onset.sample - PRE_ROLL)) for onset in onsets]
     spans, rests = [], []
     for onset, start, following in zip(onsets, starts, [*starts[1:], samples.shape[1]], strict=True):
-        end = min(following, _decayed(level, start, following), start + LONGEST_ONE_SHOT)
+        end = min(following, _decayed(level, start, following, room), start + LONGEST_ONE_SHOT)
         if not onset.clear:
             rests.append(Rest(start, end, "where the hit starts is not clear"))
         elif end - start < SHORTEST_ONE_SHOT:
@@ -150,6 +138,21 @@ def fixed(length: int, onsets: list[Onset], seconds: float) -> tuple[list[Span],
     return spans, [Rest(end, length, "the last window would be incomplete")] if length > end else []
 
 
+def at_cues(samples: np.ndarray, cues: list[int]) -> tuple[list[Span], list[Rest]]:
+    """From each cue marker (a sample), at the zero crossing nearest to it, to the next one or the end."""
+    length = samples.shape[1]
+    places = sorted({_zero_crossing(samples, cue) for cue in cues if 0 <= cue < length})
+    spans, rests = [], []
+    for start, end in zip(places, [*places[1:], length], strict=True):
+        if end - start < SHORTEST_ONE_SHOT:
+            rests.append(Rest(start, end, "the next cue marker follows within 50 ms"))
+        else:
+            spans.append(Span(start, end))
+    if places and places[0] > SHORTEST_ONE_SHOT:
+        rests.insert(0, Rest(0, places[0], "it is before the first cue marker"))
+    return spans, rests
+
+
 def level_envelope(samples: np.ndarray) -> np.ndarray:
     """RMS in dBFS of every 10 ms of a recording (2, samples)."""
     power = [_block_power(block) for _, block in in_blocks(samples, 1000 * ENVELOPE)]
@@ -175,10 +178,10 @@ def _zero_crossing(samples: np.ndarray, sample: int) -> int:
     return low + int(crossings[np.argmin(np.abs(crossings - (sample - low)))])
 
 
-def _decayed(level: np.ndarray, start: int, following: int) -> int:
-    """The sample from which on a hit stays 60 dB below its loudest 10 ms, or close to the floor of the recording."""
+def _decayed(level: np.ndarray, start: int, following: int, room: float) -> int:
+    """The sample from which on a hit stays 60 dB below its loudest 10 ms, or below the level of the `room`."""
     part = level[start // ENVELOPE : max(following // ENVELOPE, start // ENVELOPE + 1)]
-    floor = max(float(part.max()) + DECAYED_DB, float(np.percentile(level, 5)) + 3.0)
+    floor = max(float(part.max()) + DECAYED_DB, room)
     above = np.flatnonzero(part > floor)
     return (start // ENVELOPE + (int(above[-1]) if len(above) else 0) + 2) * ENVELOPE
 

@@ -12,9 +12,11 @@ from drummer import TAKES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.bars import bars
+from data_prep.beats import steady_beats
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE, decode
-from data_prep.slices import PRE_ROLL, Span, bars, cut, fixed, gain_for, one_shots, phrases
+from data_prep.slices import PRE_ROLL, Span, cut, fixed, gain_for, one_shots, phrases
 
 
 def onsets_every(samples: int, length: int) -> list[Onset]:
@@ -30,7 +32,8 @@ def onsets_every(samples: int, length: int) -> list[Onset]:
 def test_bar_slices_are_whole_bars_to_the_sample_and_never_drift(bpm, beats, seconds, anchor):
     length = round(seconds * SAMPLE_RATE)
     exact = beats * 60 / bpm * SAMPLE_RATE
-    spans, rests = bars(length, onsets_every(2000, length), anchor * SAMPLE_RATE, beats, bpm)
+    grid = steady_beats(anchor * SAMPLE_RATE, bpm, length)
+    spans, rests = bars(onsets_every(2000, length), grid, beats, beats, begin=0, end=length, length=length)
     assert all(span.end - span.start == round(exact) for span in spans)
     assert all(0 <= span.start < span.end <= length for span in spans)
     for index, span in enumerate(spans):
@@ -41,14 +44,18 @@ def test_bar_slices_are_whole_bars_to_the_sample_and_never_drift(bpm, beats, sec
 
 def test_a_loop_cut_to_length_gives_all_of_its_bars():
     length = 8 * SAMPLE_RATE
-    spans, rests = bars(length, onsets_every(11_025, length), anchor=40.0, beats_per_slice=8.0, bpm=120.0)
+    grid = steady_beats(40.0, 120.0, length)
+    spans, rests = bars(onsets_every(11_025, length), grid, 8.0, 4.0, begin=0, end=length, length=length)
     assert [span.end - span.start for span in spans] == [4 * SAMPLE_RATE] * 2
     assert rests == []
 
 
 def test_bars_in_which_nothing_is_struck_are_left_over():
     onsets = onsets_every(22_050, 4 * SAMPLE_RATE)
-    spans, rests = bars(10 * SAMPLE_RATE, onsets, 0.0, 4.0, 120.0)
+    length = 10 * SAMPLE_RATE
+    spans, rests = bars(
+        onsets, steady_beats(0.0, 120.0, length), 4.0, 4.0, begin=0, end=length, length=length
+    )
     assert len(spans) == 2
     assert "nothing is struck" in rests[0].reason
 
