@@ -15,7 +15,8 @@ NEAR_BEAT_SECONDS = 0.03
 NEAR_BEAT = 0.125
 """In beats."""
 EXACT_SECONDS, MEANT_SECONDS = 0.012, 0.05
-"""A downbeat that is said stands as it is where a hit is as near as the first; a hit within the second is meant."""
+"""A downbeat that is said stands as it is where the beat of the hits is as near as the first; a beat within the
+second is meant."""
 CUE_NEAR_BAR = 0.1
 """In beats: how far from a bar line a cue marker still stands for it."""
 LOW_BLOCK = 128
@@ -32,11 +33,12 @@ def find_anchor(onsets: list[Onset], bpm: float) -> float:
     return max(0.0, first.sample + float(np.median(near)))
 
 
-def place_downbeat(sample: float, onsets: list[Onset]) -> float:
-    """The first downbeat as a player says it, moved to the hit that is meant where it is said roughly (0.8 s)."""
-    hit = min((onset.sample for onset in onsets), key=lambda each: abs(each - sample))
-    away = abs(hit - sample) / SAMPLE_RATE
-    return float(hit) if EXACT_SECONDS < away <= MEANT_SECONDS else sample
+def place_downbeat(sample: float, onsets: list[Onset], bpm: float) -> float:
+    """The first downbeat as a player says it, moved to the beat that is meant where it is said roughly (0.8 s)."""
+    hit = min(range(len(onsets)), key=lambda number: abs(onsets[number].sample - sample))
+    meant = find_anchor(onsets[hit:], bpm)
+    away = abs(meant - sample) / SAMPLE_RATE
+    return meant if EXACT_SECONDS < away <= MEANT_SECONDS else sample
 
 
 def place_cues(cues: list[int], anchor: float, bpm: float, quarter_notes: float) -> float | None:

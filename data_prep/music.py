@@ -193,7 +193,7 @@ def _section(
         clicks = find_count_in(samples, mine, weights[first:last], local)
     anchor, source, doubts = find_anchor(mine[clicks:], local), "count-in" if clicks else "first hit", []
     if settings.downbeat is not None and is_first:
-        anchor, source = place_downbeat(settings.downbeat * SAMPLE_RATE, mine), "user"
+        anchor, source = place_downbeat(settings.downbeat * SAMPLE_RATE, mine, local), "user"
     elif marked := [cue.sample for cue in tags.cues if _within(cue.sample, mine)]:
         placed = place_cues(marked, anchor, bpm, metre.quarter_notes)
         if placed is None:

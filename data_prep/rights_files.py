@@ -94,7 +94,7 @@ def _merge(
         if not (sidecar := sidecars.get(folder)):
             continue
         statements = [(sidecar.says, sidecar.answered)]
-        statements += [said for pattern, said in sidecar.files.items() if _fits(name, folder, pattern)]
+        statements += [said for pattern, said in sidecar.files.items() if fits(name, folder, pattern)]
         for said, answers in statements:
             says = dict(said) if "basis" in said else says | said
             answered |= answers
@@ -108,7 +108,7 @@ def _rights(says: dict[str, str], name: str) -> Rights:
         raise RightsError(f"{name}: {str(error).replace('say --licence', 'write licence:')}") from error
 
 
-def _fits(name: str, folder: str, pattern: str) -> bool:
+def fits(name: str, folder: str, pattern: str) -> bool:
     """A pattern with a slash is a path below the folder, one without is a file's name, in folders within too."""
     below = name if folder == "." else name[len(folder) + 1 :]
     return fnmatchcase(below if "/" in pattern else PurePosixPath(below).name, pattern)
@@ -117,7 +117,7 @@ def _fits(name: str, folder: str, pattern: str) -> bool:
 def _check_patterns(sidecar: _Sidecar, folder: str, names: list[str]) -> None:
     within = [name for name in names if folder == "." or name.startswith(f"{folder}/")]
     for pattern in sidecar.files:
-        if not any(_fits(name, folder, pattern) for name in within):
+        if not any(fits(name, folder, pattern) for name in within):
             raise RightsError(
                 f"{sidecar.path}: no recording fits {pattern!r} under files; mend or delete it."
             )
