@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.clip import clip_wav
+from data_prep.clip import clip_wav, span_of
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
-from data_prep.decisions import restore_clips, span_of
+from data_prep.decisions import restore_clips
 from data_prep.files import PrepError
 from data_prep.review import actions
 from data_prep.review.journal import changed, version_of

@@ -281,7 +281,7 @@ def test_everything_is_reached_by_keys(served, window):
 @pytest.mark.parametrize(("viewport", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
 def test_nothing_runs_out_of_the_window_and_all_can_be_touched(served, window, viewport, scheme):
     page = window(served.url, viewport, scheme).page
-    views = [lambda: None, lambda: page.locator(".row").first.click(), lambda: page.keyboard.press("?")]
+    views = [lambda: None, lambda: page.locator(".row").nth(3).click(), lambda: page.keyboard.press("?")]
     for view in views:
         view()
         page.wait_for_timeout(300)
@@ -297,3 +297,10 @@ def test_nothing_runs_out_of_the_window_and_all_can_be_touched(served, window, v
         "!each.textContent.trim()).length"
     )
     assert unnamed == 0
+    page.keyboard.press("Escape")
+    assert page.locator("#accept").is_visible()
+    page.keyboard.press("j")
+    if viewport is PHONE:
+        page.locator("#back").click()
+        wait(page, "!document.body.classList.contains('open')")
+    assert page.locator(".row[aria-selected=true]").get_attribute("aria-posinset") == "5"

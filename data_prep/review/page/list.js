@@ -115,9 +115,10 @@ function fill(element, at, fast) {
   drawThumbnail(element, fast ? null : row);
 }
 
-/** A caption without the tags that most of them begin with. */
+/** A caption without the tags that most begin with, and the numbers that the line below says. */
 function gist(text) {
-  return text.replace(/^(?:[\p{L} ]+: [^.]*?(?:, |\. ))+(?=[^:]+(?:\.|$))/u, "") || text;
+  const words = text.replace(/^(?:[\p{L} ]+: [^.]*?(?:, |\. ))+(?=[^:]+(?:\.|$))/u, "");
+  return words.replace(/(?:\. (?:BPM|Metre|Length): [^.]*(?:\.\d[^.]*)?)+$/u, "") || text;
 }
 
 export function shortName(row) {

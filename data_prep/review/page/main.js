@@ -39,7 +39,7 @@ async function start() {
   document.title = `${everything.dataset} · Woodshed review`;
   startList(open);
   events.addEventListener("rows", () => { progress(); slice.show(false); });
-  events.addEventListener("selected", () => { location.replace(`#${encodeURIComponent(view.selected)}`); slice.show(autoplay); });
+  events.addEventListener("selected", () => { keepPlace(); slice.show(autoplay); });
   load(everything);
   fillFilters();
   slice.startSlice(everything.dataset, toast);
@@ -47,7 +47,7 @@ async function start() {
   buttons();
   startKeys(commands);
   addEventListener("hashchange", fromHash);
-  addEventListener("popstate", () => document.body.classList.toggle("open", Boolean(history.state?.open)));
+  addEventListener("popstate", () => { document.body.classList.toggle("open", Boolean(history.state?.open)); keepPlace(); bringIntoSight(); });
   addEventListener("pagehide", () => slice.flush());
   fromHash();
   document.body.classList.toggle("open", Boolean(history.state?.open));
@@ -102,8 +102,11 @@ function open(id) {
 
 function close() {
   if (history.state?.open) history.back();
-  else document.body.classList.remove("open");
-  bringIntoSight();
+}
+
+/** The address names the slice, so that a window that is loaded again comes back to it. */
+function keepPlace() {
+  if (view.selected) history.replaceState(history.state, "", `#${encodeURIComponent(view.selected)}`);
 }
 
 function fromHash() {
