@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from data_prep.clip import rebuild as rebuild
     from data_prep.loading import load as load
     from data_prep.preparation import prepare as prepare
     from data_prep.rights import Basis as Basis
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "load": "loading",
     "prepare": "preparation",
+    "rebuild": "clip",
     "Basis": "rights",
     "Rights": "rights",
     "Settings": "settings",
 }
-__all__ = ["Basis", "Rights", "Settings", "load", "prepare"]
+__all__ = ["Basis", "Rights", "Settings", "load", "prepare", "rebuild"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,19 +7,17 @@ with which it is prepared again.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.clip import clip_wav
+from data_prep.clip import clip_of
 from data_prep.dataset_folder import DatasetFolder, Row
-from data_prep.files import PrepError, file_sha256, replace
+from data_prep.files import file_sha256, replace
 from data_prep.one_recording import State
 from data_prep.recording import Decoded, decode
 from data_prep.review.journal import read_journal, replay, version_of
-from data_prep.slices import Span
 from data_prep.split import LEFT_OUT
 
 OVERLAP = 0.25
@@ -103,19 +101,10 @@ def restore_clips(folder: DatasetFolder, rows: Iterable[Row], path_of: Callable[
 
 def rebuild(folder: DatasetFolder, row: Row, decoded: Decoded) -> None:
     """Write the WAV of a row from its recording; PrepError where it is not the sound that the row names."""
-    content = clip_wav(decoded.samples, span_of(row), row["gain_db"])
-    if hashlib.sha256(content).hexdigest() != row["clip_sha256"]:
-        raise PrepError(
-            f"{row['id']} cannot be rebuilt: {row['recording']} is not the recording it was cut from. Bring the "
-            "original recording back, or delete the row from the manifest."
-        )
+    content = clip_of(row, decoded)
     for place in folder.places():
         (place / f"{row['id']}.wav").unlink(missing_ok=True)
     replace(folder.root / row["split"] / f"{row['id']}.wav", lambda beside: beside.write_bytes(content))
-
-
-def span_of(row: Row) -> Span:
-    return Span(row["start_sample"], row["end_sample"], row["fade_in_samples"], row["fade_out_samples"])
 
 
 def _overlap(one: Row, other: Row) -> float:

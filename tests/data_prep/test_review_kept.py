@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from reviewing import manifest, reviewing
 
-from data_prep.clip import clip_wav
+from data_prep.clip import clip_wav, span_of
 from data_prep.dataset import clips
-from data_prep.decisions import OVERLAP, span_of
+from data_prep.decisions import OVERLAP
 from data_prep.recording import decode
 from data_prep.review.journal import JOURNAL
 
