@@ -7,11 +7,13 @@ import hashlib
 import re
 import unicodedata
 from bisect import bisect_left
+from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_prep import near_duplicates, slices
+from data_prep.blocks import release
 from data_prep.clip import clip_wav
 from data_prep.cuts import cut_up, first_bar_line, tempo_of
 from data_prep.descriptors import Fact, describe, fact, named_facts
@@ -26,17 +28,25 @@ from data_prep.tags import Tags, read_tags
 
 State = dict[str, Any]
 """What is known of one recording: plain JSON, kept in the dataset so that nothing is done twice."""
+DECODED_SHARE, HEARD_SHARE = 0.15, 0.6
+"""Of the time that a recording takes, when it is decoded and when it is heard."""
+LONGEST_SLICE_SECONDS = 380
 STATED_FROM = 0.3
 """A tempo less sure than that cuts bars and is shown, but no caption states it."""
 
 
 def prepare_recording(
-    path: Path, name: str, state_file: Path, clip_folder: Path, settings: Settings
+    path: Path,
+    name: str,
+    state_file: Path,
+    clip_folder: Path,
+    settings: Settings,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> State:
     """Slice one recording; WAVs go to `clip_folder`, then, last, the state to `state_file`.
 
     `name` is its POSIX path below the library. What is wrong with a recording is in the state, not raised; OSError
-    from writing is raised.
+    from writing is raised. `advance` is called with the share that is done, now and then.
     """
     state: State = {
         "recording": name,
@@ -50,12 +60,14 @@ def prepare_recording(
         state["file_sha256"] = file_sha256(path)
         decoded = decode(path, clip_folder)
         state |= _facts_of(path, decoded)
+        advance(DECODED_SHARE)
         tags = read_tags(path, PurePosixPath(name))
         state |= _facts_tagged(tags)
         music = hear(decoded.samples, tags, settings)
         state |= _facts_heard(music)
         state["fingerprint"] = near_duplicates.fingerprint(decoded.samples).to_text()
-        spans, rests = cut_up(decoded.samples, music, tags.cues, settings)
+        advance(HEARD_SHARE)
+        spans, rests = _not_too_long(*cut_up(decoded.samples, music, tags.cues, settings))
         state["rests"] = [[rest.start, rest.end, rest.reason] for rest in rests]
         if not spans:
             raise _no_slice(decoded, settings, rests)
@@ -66,6 +78,8 @@ def prepare_recording(
             facts = _slice_facts(decoded, span, music, settings) | named_facts(tags)
             row = _row(clip_id, clip_hash, span, facts, decoded, state["gates"])
             state["slices"].append(row | {"downbeat_sample": first_bar_line(music, span)})
+            release(decoded.samples)
+            advance(HEARD_SHARE + (1 - HEARD_SHARE) * (index + 1) / len(spans))
     except RecordingFault as fault:
         state["fault"] = {"gate": fault.gate, "reason": fault.reason}
     except MemoryError:
@@ -80,6 +94,18 @@ def prepare_recording(
     if "file_sha256" in state:
         write_json(state_file, state)
     return state
+
+
+def _not_too_long(spans: list[Span], rests: list[slices.Rest]) -> tuple[list[Span], list[slices.Rest]]:
+    """Slices longer than any base generates are left over."""
+    reason = f"longer than {LONGEST_SLICE_SECONDS} seconds, the longest that a base generates"
+    long = [
+        slices.Rest(span.start, span.end, reason) for span in spans if span.seconds > LONGEST_SLICE_SECONDS
+    ]
+    if not long:
+        return spans, rests
+    kept = [span for span in spans if span.seconds <= LONGEST_SLICE_SECONDS]
+    return kept, sorted([*rests, *long], key=lambda rest: rest.start)
 
 
 def _facts_of(path: Path, decoded: Decoded) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from data_prep.rights_files import Stated, read_rights
 from data_prep.rights_questions import questions_about
 from data_prep.settings import Settings
 from data_prep.split import TRAIN, VALIDATION, split
+from data_prep.timing import read_timing, with_timing
 from data_prep.workers import Job, run_jobs
 from data_prep.writing import delete_old_states, write_dataset
 
-Progress = Callable[[int, int, str], None]
-"""Called with bytes done, bytes in all, and the name of the recording just finished."""
+Progress = Callable[[float, float, str], None]
+"""Called with the work done and in all (about the bytes as WAV), and the recording finished last, or ``."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ def _states(
     seen_pcm: set[str] = set()
     hashes = _hashes(library)
     _refuse_another_library(folder, library, hashes)
+    timing = read_timing(library.root, library.paths)
     for name, path in library.paths.items():
-        asked = _settings_for(settings, decisions.bpm.get(hashes.get(name, "")))
+        asked = _settings_for(with_timing(settings, timing[name]), decisions.bpm.get(hashes.get(name, "")))
         state_file = folder.state_file(name, hashes.get(name, ""), asked.analysis_key())
         state = folder.read_state(state_file)
         if state and _is_complete(folder, state, seen_pcm, decisions):
@@ -134,27 +137,28 @@ def _states(
         else:
             size = path.stat().st_size if name in hashes else 0
             jobs.append(Job(path, name, state_file, size, asked))
-    total, finished = sum(job.bytes for job in jobs), 0
+    total = sum(job.work for job in jobs)
 
-    def done(job: Job) -> None:
-        nonlocal finished
-        finished += job.bytes
+    def done(work: float, name: str) -> None:
         if progress:
-            progress(finished, total, job.name)
+            progress(work, total, name)
 
-    if progress:
-        progress(0, total, "")
+    done(0.0, "")
     states |= run_jobs(jobs, folder.fresh, workers, done)
     return {name: states[name] for name in library.paths}, {job.name for job in jobs}
 
 
 def _hashes(library: Library) -> dict[str, str]:
-    """Name -> SHA-256 of the file, of those that can be read."""
-    hashes = {}
-    for name, path in library.paths.items():
+    """Name -> SHA-256 of the file, of those that can be read. Hashing leaves Python, so that threads use all cores."""
+
+    def digest(path: Path) -> str | None:
         with contextlib.suppress(OSError):
-            hashes[name] = file_sha256(path)
-    return hashes
+            return file_sha256(path)
+        return None
+
+    with ThreadPoolExecutor() as threads:
+        found = zip(library.paths, threads.map(digest, library.paths.values()), strict=True)
+        return {name: sha256 for name, sha256 in found if sha256}
 
 
 def _settings_for(settings: Settings, reviewed_bpm: float | None) -> Settings:

@@ -10,11 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 
@@ -28,20 +26,20 @@ FEW = 3
 
 @contextmanager
 def progress_bar() -> Iterator[OnProgress]:
-    """A bar of the bytes of the recordings, with rate and time left; gone when done."""
+    """A bar of the work, with the time left; gone when done."""
     columns = (
         TextColumn("[bold]prep[/bold] {task.description}"),
         BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("looking at the recordings", total=None)
 
-        def update(done: int, total: int, name: str) -> None:
-            shown = escape(readable(name)[-40:]) or "the first recording"
-            bar.update(task, completed=done, total=max(total, 1), description=shown)
+        def update(done: float, total: float, name: str) -> None:
+            shown = escape(readable(name)[-40:]) if name else None
+            bar.update(task, completed=done, total=max(total, 1.0), description=shown)
 
         yield update
 

@@ -56,7 +56,7 @@ def test_a_second_run_writes_nothing(prepared, run_prep, monkeypatch):
     recordings, dataset = prepared
     assert run_prep(recordings, dataset, *OPTIONS).code == 0  # where the recordings lie now is written down
     before = snapshot(dataset)
-    monkeypatch.setattr(one_recording, "decode", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(one_recording, "decode", lambda *_: pytest.fail("decoded again"))
     result = run_prep(recordings, dataset, *OPTIONS, "--json")
     assert result.code == 0
     assert result.json["changed"] is False
@@ -214,10 +214,10 @@ def test_ctrl_c_leaves_a_dataset_that_the_next_run_completes(library, tmp_path, 
     calls = iter(range(10))
     decode = one_recording.decode
 
-    def stop_at_the_second(path: Path):
+    def stop_at_the_second(path: Path, scratch: Path):
         if next(calls) == 1:
             raise KeyboardInterrupt
-        return decode(path)
+        return decode(path, scratch)
 
     with monkeypatch.context() as patch:
         patch.setattr(one_recording, "decode", stop_at_the_second)
