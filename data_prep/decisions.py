@@ -95,7 +95,7 @@ def restore_clips(folder: DatasetFolder, rows: Iterable[Row], path_of: Callable[
         if clip and clip.parent != folder.fresh and file_sha256(clip) == row["clip_sha256"]:
             continue
         if not decoded or decoded[0] != row["recording"]:
-            decoded = row["recording"], decode(path_of(row["recording"]))
+            decoded = row["recording"], decode(path_of(row["recording"]), folder.fresh)
         rebuild(folder, row, decoded[1])
 
 

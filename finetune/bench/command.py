@@ -180,6 +180,9 @@ def starter(
 @app.command()
 def prep(
     hours: Annotated[str, typer.Option(help="Hours of sound, with commas between several.")] = "1",
+    single: Annotated[
+        bool, typer.Option("--single", help="All of it in one recording, not 51 for each hour.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes at once; unsaid: one for each core.")
     ] = None,
@@ -202,7 +205,7 @@ def prep(
         lengths = []
     if not lengths or min(lengths) <= 0:
         raise typer.BadParameter(f"'{hours}' are no hours; write 1 or 1,10.", param_hint="--hours")
-    measured = preparation.measure(lengths, workers, folder)
+    measured = preparation.measure(lengths, single, workers, folder)
     if as_json:
         print(json.dumps({"ok": True, "prepared": [each.as_dict() for each in measured]}))
         return

@@ -65,24 +65,24 @@ class Prepared:
         }
 
 
-def measure(hours: list[float], workers: int | None, folder: Path | None) -> list[Prepared]:
-    """A library of each length, in a temporary folder (in `folder`), deleted at the end."""
+def measure(hours: list[float], single: bool, workers: int | None, folder: Path | None) -> list[Prepared]:
+    """A library of each length, or a `single` recording, in a temporary folder (in `folder`), deleted at the end."""
     measured = []
     for length in hours:
         with tempfile.TemporaryDirectory(prefix="woodshed-bench-", dir=folder) as place:
-            make_library(Path(place) / "recordings", length)
+            make_library(Path(place) / "recordings", length, single)
             measured.append(_measure(Path(place), length, workers or os.cpu_count() or 1))
     return measured
 
 
-def make_library(folder: Path, hours: float) -> list[Path]:
+def make_library(folder: Path, hours: float, single: bool) -> list[Path]:
     """16-bit WAVs with the tempo in their names, the same for the same length; the last is cut to fit."""
     folder.mkdir(parents=True)
     paths: list[Path] = []
     left = round(hours * 3600)
     with progress_bar("Recordings to prepare", left) as report:
         while left >= 1:
-            seconds = min(HOUR[len(paths) % len(HOUR)], left)
+            seconds = left if single else min(HOUR[len(paths) % len(HOUR)], left)
             paths.append(_record(folder, len(paths), seconds))
             left -= seconds
             report(round(hours * 3600) - left, f"{len(paths)} recordings")
