@@ -79,10 +79,24 @@ class DatasetFolder:
         return next((path for path in paths if path.is_file()), None)
 
     def manifest(self) -> list[Row]:
-        return read_json_lines(self.root / MANIFEST)
+        """PrepError for a row that is none, or whose name leads out of the folder."""
+        return self._rows(MANIFEST, "id")
 
     def recordings(self) -> list[Row]:
-        return read_json_lines(self.root / RECORDINGS)
+        """PrepError for a row that is none."""
+        return self._rows(RECORDINGS, "recording")
+
+    def _rows(self, name: str, key: str) -> list[Row]:
+        try:
+            rows = read_json_lines(self.root / name)
+        except ValueError as error:
+            raise PrepError(f"{self.root / name} is damaged ({error}); bring it back from a copy.") from error
+        for number, row in enumerate(rows, start=1):
+            value = row.get(key) if isinstance(row, dict) else None
+            out = key == "id" and isinstance(value, str) and not is_clip_name(value)
+            if not isinstance(value, str) or out or (key == "id" and row.get("split") not in SPLITS):
+                raise PrepError(f"{self.root / name}, row {number}: this is no row of ours; delete it.")
+        return rows
 
     def used_recordings(self) -> list[Row]:
         """The rows of recordings.jsonl that made slices."""
@@ -138,6 +152,11 @@ class DatasetFolder:
 
     def places(self) -> list[Path]:
         return [self.root / split for split in SPLITS] + [self.fresh]
+
+
+def is_clip_name(text: str) -> bool:
+    """Whether an id can be the name of a file in a split, and nothing else."""
+    return bool(text) and not set(text) & set("/\\\0:") and text not in (".", "..")
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -76,26 +76,33 @@ def move_cut(row: Row, start: int, end: int, decoded: Decoded) -> tuple[Row, byt
     return now | follow(row, _facts(row, span, decoded)), wav
 
 
-def set_tempo(row: Row, bpm: float) -> Row:
-    """The tempo of a row whose recording got another one; what captions say of it follows."""
-    known = row["fields"].get("tempo")
-    if not known or known["value"] == bpm:
+def scale_tempo(row: Row, factor: float, bpm: float) -> Row:
+    """A row of a recording whose tempo was halved or doubled to `bpm`: its own, which may differ where the player
+    drifts, times `factor`; what captions say of it follows. A slice whose tempo was too unsure to be stated has it
+    now; a single hit has none."""
+    fields = row["fields"]
+    if "tempo" not in fields and fields.get("kind", {}).get("value") == "one-shot":
         return {}
-    return follow(row, row["fields"] | {"tempo": {"value": bpm, "source": "user", "confidence": 1.0}})
+    value = round(float(fields["tempo"]["value"]) * factor, 3) if "tempo" in fields else bpm
+    return follow(row, fields | {"tempo": {"value": value, "source": "user", "confidence": 1.0}})
 
 
-def scaled_tempo(recording: Row, rows: list[Row], factor: float) -> float:
+def tempo_of(recording: Row) -> float | None:
+    """Of a row of recordings.jsonl: as a person has set it, else as it was found."""
+    return recording.get("reviewed_bpm") or (recording.get("tempo") or {}).get("bpm")
+
+
+def scaled_tempo(recording: Row, factor: float) -> float:
     """The tempo of a recording times ½ or 2; PrepError where there is none, or none would be left."""
     if factor not in (0.5, 2):
         raise PrepError("A tempo is halved or doubled.")
-    known = recording.get("reviewed_bpm") or (recording.get("tempo") or {}).get("bpm")
-    known = known or next((row["fields"]["tempo"]["value"] for row in rows if "tempo" in row["fields"]), None)
+    known = tempo_of(recording)
     if not known:
         raise PrepError("No tempo is known of this recording; say it with `woodshed prep --bpm`.")
-    bpm = float(known) * factor
+    bpm = round(float(known) * factor, 3)
     if not SLOWEST <= bpm <= FASTEST:
-        raise PrepError(f"{_number(bpm)} BPM is not between {SLOWEST} and {FASTEST}.")
-    return round(bpm, 3)
+        raise PrepError(f"{bpm:g} BPM is not between {SLOWEST} and {FASTEST}.")
+    return bpm
 
 
 def replacer(find: str, replacement: str, *, match_case: bool, whole_words: bool) -> Rewrite:
@@ -151,8 +158,3 @@ def _quality(row: Row, decoded: Decoded, span: Span) -> list[str]:
     return sorted(
         {gate for gate in row["quality"] if gate != "clipped"} | ({"clipped"} if clipped else set())
     )
-
-
-def _number(value: float) -> str:
-    """As captions write it."""
-    return f"{value:.1f}".removesuffix(".0")

@@ -6,10 +6,8 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
-from data_prep.dataset import MANIFEST, RECORDINGS
-from data_prep.files import read_json_lines
+from data_prep.dataset_folder import DatasetFolder
 from data_prep.review.journal import Change, Entry, JournalFile, Row, changed, replay, version_of
 
 ASPECTS = {
@@ -37,11 +35,9 @@ class Reviews:
     """Rows by id, in the order of the manifest, and what was done to them. Rows are replaced, never changed in
     place, so a reader that holds one holds a consistent one. `lock` is held by whoever changes."""
 
-    def __init__(self, dataset: Path) -> None:
-        self.journal = JournalFile(dataset)
-        rows, recordings, self.pending = replay(
-            read_json_lines(dataset / MANIFEST), read_json_lines(dataset / RECORDINGS), self.journal.entries
-        )
+    def __init__(self, folder: DatasetFolder) -> None:
+        self.journal = JournalFile(folder.root)
+        rows, recordings, self.pending = replay(folder.manifest(), folder.recordings(), self.journal.entries)
         self.rows: dict[str, Row] = {row["id"]: row for row in rows}
         self.recordings: dict[str, Row] = {row["recording"]: row for row in recordings}
         self.lock = threading.RLock()

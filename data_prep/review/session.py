@@ -31,7 +31,7 @@ class Session:
     def __init__(self, folder: DatasetFolder, library: Path | None) -> None:
         self.folder = folder
         self.sources = Sources(library, folder.root / HIDDEN)
-        self.reviews = Reviews(folder.root)
+        self.reviews = Reviews(folder)
         self.settling = Settling(folder, self.reviews)
         self.wake = threading.Event()
         self.views = Views(folder, self.reviews, self.sources)
@@ -59,6 +59,7 @@ class Session:
             "recordings": {
                 name: {
                     "gates": recordings.get(name, {}).get("gates") or {},
+                    "bpm": actions.tempo_of(recordings.get(name, {})),
                     "heard": (recordings.get(name, {}).get("tempo") or {}).get("candidates") or [],
                     "away": self.sources.why_not(row),
                 }
@@ -132,12 +133,10 @@ class Session:
             name = self.row(row_id)["recording"]
             rows = self._by_recording()[name]
             recording = self.reviews.recordings.get(name, {})
-            bpm = actions.scaled_tempo(recording, rows, float(body["factor"]))
+            bpm = actions.scaled_tempo(recording, float(body["factor"]))
             self.reviews.check({row_id: seen}, "tempo")
-            now = {row["id"]: actions.set_tempo(row, bpm) for row in rows}
-            return self._commit(
-                tab, "tempo", now, {name: {"reviewed_bpm": bpm}} if recording else {}, also=[row_id]
-            )
+            now = {row["id"]: actions.scale_tempo(row, float(body["factor"]), bpm) for row in rows}
+            return self._commit(tab, "tempo", now, {name: {"reviewed_bpm": bpm}}, also=[row_id])
 
     def _replace(self, tab: str, body: Mapping[str, Any]) -> Answer:
         """Preview, or do what was previewed when the journal was at `number`."""

@@ -67,7 +67,7 @@ export function judgeAll(ids, verdict) {
 
 export function scaleTempo(factor) {
   const row = rows.get(view.selected);
-  if (!row || !row.tempo) return;
+  if (!row || !view.recordings[row.recording]?.bpm) return;
   flush();
   change(() => ({ do: "tempo", id: row.id, version: rows.get(row.id).version, factor }), factor === 2 ? "Tempo doubled for this recording" : "Tempo halved for this recording");
 }
@@ -199,10 +199,11 @@ function settle(keepMine) {
 }
 
 function showTempo(row) {
-  element("bpm").textContent = row.tempo ? Number(row.tempo.toFixed(1)) : "none";
-  const heard = view.recordings[row.recording]?.heard || [];
+  const { bpm = null, heard = [] } = view.recordings[row.recording] || {};
+  const unsure = bpm ? `${Number(bpm.toFixed(1))}?` : "none";
+  element("bpm").textContent = row.tempo ? Number(row.tempo.toFixed(1)) : unsure;
   element("heard").textContent = heard.length ? `heard ${heard.map((bpm) => Math.round(bpm)).join(" or ")}` : "";
-  for (const id of ["halve", "double"]) element(id).disabled = !row.tempo;
+  for (const id of ["halve", "double"]) element(id).disabled = !bpm;
 }
 
 function showFacts(row) {
