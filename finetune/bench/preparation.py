@@ -24,14 +24,15 @@ from rich.table import Table
 
 from finetune.base_model.starter.drums import SAMPLE_RATE, Kit
 from finetune.base_model.starter.performance import mix_down, play
-from finetune.base_model.starter.styles import draw_groove
+from finetune.base_model.starter.styles import Groove, draw_groove
 from finetune.errors import WoodshedError
 from finetune.progress import progress_bar
 
 HOUR = (20 * 60, *[3 * 60] * 10, *[15] * 40)
 """Seconds of each recording of an hour."""
-SECTION_SECONDS = 30
-"""Longer takes are made in sections; each begins anew on a bar, so that no memory holds the whole."""
+SECTION_SECONDS, SECTIONS = 30, 3
+"""Takes are made of this many sections of their own, one after another at levels drawn anew: it is prep that is to take
+time here."""
 LOOK_SECONDS = 0.2
 TARGET_SECONDS_PER_HOUR = 120.0
 """Ten hours in twenty minutes, on two cores."""
@@ -93,17 +94,26 @@ def _record(folder: Path, number: int, seconds: int) -> Path:
     rng = np.random.default_rng([11, number])
     kit = Kit(int(rng.integers(2**31)))
     groove = draw_groove(rng, kit.pieces, "4/4")
+    bars = max(1, round(min(SECTION_SECONDS, seconds) / groove.bar_seconds))
+    wanted = min(SECTIONS, -(-seconds // SECTION_SECONDS))
+    sections = [_section(kit, groove, bars, rng) for _ in range(wanted)]
     path = folder / f"take_{number:04d}_{groove.bpm:.0f}bpm.wav"
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 2, "PCM_16") as file:
         left = seconds * SAMPLE_RATE
         while left > 0:
-            bars = max(1, round(min(SECTION_SECONDS, seconds) / groove.bar_seconds))
-            length = min(left, round(bars * groove.bar_seconds * SAMPLE_RATE))
-            hits = [hit for hit in play(groove, bars, rng) if hit[1] < length]
-            sound = mix_down(kit, hits, length, rng, fold=False)
-            file.write((0.7 * sound / max(float(np.abs(sound).max()), 1e-6)).T)
-            left -= length
+            section = sections[int(rng.integers(wanted))][:, :left]
+            file.write((rng.uniform(0.5, 0.9) * section).T)
+            left -= section.shape[1]
     return path
+
+
+def _section(kit: Kit, groove: Groove, bars: int, rng: np.random.Generator) -> np.ndarray:
+    """Some bars (2, samples), peak 1."""
+    length = round(bars * groove.bar_seconds * SAMPLE_RATE)
+    sound = mix_down(
+        kit, [hit for hit in play(groove, bars, rng) if hit[1] < length], length, rng, fold=False
+    )
+    return sound / max(float(np.abs(sound).max()), 1e-6)
 
 
 def _measure(place: Path, hours: float, workers: int) -> Prepared:
