@@ -80,13 +80,14 @@ class DatasetFolder:
 
     def manifest(self) -> list[Row]:
         """PrepError for a row that is none, or whose name leads out of the folder."""
-        return self._rows(MANIFEST, "id")
+        return self.rows(MANIFEST, "id")
 
     def recordings(self) -> list[Row]:
         """PrepError for a row that is none."""
-        return self._rows(RECORDINGS, "recording")
+        return self.rows(RECORDINGS, "recording")
 
-    def _rows(self, name: str, key: str) -> list[Row]:
+    def rows(self, name: str, key: str) -> list[Row]:
+        """The rows of a file of ours, each named by `key`; none where it is not there."""
         try:
             rows = read_json_lines(self.root / name)
         except ValueError as error:

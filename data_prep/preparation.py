@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_prep.captioners import caption_by_plug_in
 from data_prep.dataset_folder import HIDDEN, DatasetFolder
 from data_prep.dataset_lock import dataset_lock
-from data_prep.decisions import Decisions, keep_reviewed, read_decisions, restore_clips
+from data_prep.decisions import AWAY, Decisions, keep_reviewed, read_decisions, restore_clips
 from data_prep.files import (
     PrepError,
     disk_errors,
     file_sha256,
     write_json,
+    write_json_lines,
 )
 from data_prep.find_recordings import find_recordings
 from data_prep.manifest_rows import manifest_rows, recording_rows
@@ -191,17 +193,27 @@ def _finish(
     copies = _copies(used, memory)
     places = _places(used, copies, decisions, memory, settings)
     rows, reviewed, questions = [], [], []
+    remarks = [
+        f"The vocabulary's files, {pattern!r}: no recording is called like that."
+        for pattern in (settings.vocabulary.unmatched(list(used)) if settings.vocabulary else [])
+    ]
     for name, state in used.items():
         rights = stated[name].rights
         questions += questions_about(name, state["tags"], stated[name].answered)
         new = manifest_rows(name, state, decisions.new_slices(state), places[name], rights, settings)
         kept = keep_reviewed(decisions.rows_of(state), name, places[name], rights.key)
+        remarks += caption_by_plug_in(folder, new, settings) if settings.captioner else []
         rows += sorted([*new, *kept], key=lambda row: (row["start_sample"], row["end_sample"]))
         reviewed += kept
-    restore_clips(folder, reviewed, library.paths.__getitem__)
+    restore_clips(folder, reviewed, decisions.pending, library.paths.__getitem__)
     recordings = recording_rows(used, left_out, decisions.bpm)
+    away = decisions.away(used.values())
+    if away:
+        write_json_lines(folder.root / AWAY, away)
     changed = write_dataset(folder, rows, recordings, _statements(used, stated), decisions.before)
     (folder.root / JOURNAL).unlink(missing_ok=True)
+    if not away:
+        (folder.root / AWAY).unlink(missing_ok=True)
     write_json(
         _memory_file(folder),
         {
@@ -212,7 +224,8 @@ def _finish(
         },
     )
     delete_old_states(folder, states)
-    return build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh, questions)
+    report = build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh, questions)
+    return dataclasses.replace(report, warnings=[*report.warnings, *remarks])
 
 
 def _statements(used: dict[str, State], stated: dict[str, Stated]) -> list[Rights]:

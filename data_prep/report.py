@@ -121,9 +121,10 @@ def _kept(used: dict[str, State], decisions: Decisions) -> list[str]:
     for name, state in used.items():
         if state["fault"]:
             sentences.append(f"{name} has its reviewed slices and no new ones: {state['fault']['reason']}.")
-    there = {state["pcm_sha256"] for state in used.values()}
-    if lost := sum(len(rows) for pcm, rows in decisions.reviewed.items() if pcm not in there):
-        sentences.append(f"{_slices(lost, 'reviewed slice')} went with their recordings.")
+    if away := len(decisions.away(used.values())):
+        sentences.append(
+            f"{_slices(away, 'reviewed slice')} went with their recordings, and come back with them."
+        )
     return sentences
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.clip import clip_wav, span_of
+from data_prep.clip import clip_of
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.decisions import restore_clips
 from data_prep.files import PrepError
@@ -40,7 +39,7 @@ class Session:
         """Finish what a review that ended abruptly had not; how many slices that were."""
         pending = [self.reviews.rows[row_id] for row_id in sorted(self.reviews.pending)]
         if pending:
-            restore_clips(self.folder, pending, self._path_of)
+            restore_clips(self.folder, pending, self.reviews.pending, self._path_of)
         self.settling.sweep()
         self.settling.settle()
         return len(pending)
@@ -178,10 +177,7 @@ class Session:
             now, recordings = self.reviews.inverse(entry)
             wavs = {}
             for row_id, source in decoded.items():
-                row = changed(self.row(row_id), now[row_id])
-                wavs[row_id] = clip_wav(source.samples, span_of(row), row["gain_db"])
-                if hashlib.sha256(wavs[row_id]).hexdigest() != row["clip_sha256"]:
-                    raise PrepError(f"{row_id} cannot be cut as it was: its recording has changed since.")
+                wavs[row_id] = clip_of(changed(self.row(row_id), now[row_id]), source)
             return self._commit(tab, what, now, recordings, wavs) | {"did": entry.what}
 
     def _commit(

@@ -12,7 +12,7 @@ from reviewing import manifest, reviewing
 
 from data_prep.clip import clip_wav, span_of
 from data_prep.dataset import clips
-from data_prep.decisions import OVERLAP
+from data_prep.decisions import AWAY, OVERLAP
 from data_prep.recording import decode
 from data_prep.review.journal import JOURNAL
 
@@ -106,14 +106,25 @@ def test_the_same_settings_take_nothing_away(reviewed, library, tmp_path, run_pr
     assert not (dataset / JOURNAL).exists()
 
 
-def test_reviewed_slices_go_with_their_recording_and_that_is_said(reviewed, library, tmp_path, run_prep):
+def test_reviewed_slices_go_with_their_recording_and_come_back_with_it(reviewed, library, tmp_path, run_prep):
     dataset = shutil.copytree(reviewed[0], tmp_path / "ds")
     recordings = shutil.copytree(library, tmp_path / "library")
-    name = manifest(dataset)[reviewed[1]["moved"]]["recording"]
-    (recordings / name).unlink()
-    report = run_prep(recordings, dataset, "--bars", "1", "--json").json
-    assert "went with their recordings" in " ".join(report["warnings"])
-    assert reviewed[1]["moved"] not in manifest(dataset)
+    before = manifest(dataset)
+    name = before[reviewed[1]["moved"]]["recording"]
+    (recordings / name).rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        report = run_prep(recordings, dataset, "--bars", "1", "--json").json
+        assert "went with their recordings" in " ".join(report["warnings"])
+        assert reviewed[1]["moved"] not in manifest(dataset)
+        assert not list(dataset.glob(f"*/{reviewed[1]['moved']}.*"))
+    (tmp_path / "elsewhere").rename(recordings / name)
+    assert run_prep(recordings, dataset, "--bars", "2").code == 0
+    after = manifest(dataset)
+    for row_id in reviewed[1].values():
+        assert as_decided(after[row_id]) == as_decided(before[row_id])
+        wav = dataset / after[row_id]["split"] / f"{row_id}.wav"
+        assert hashlib.sha256(wav.read_bytes()).hexdigest() == before[row_id]["clip_sha256"]
+    assert not (dataset / AWAY).exists()
 
 
 def test_a_lost_sound_of_a_reviewed_slice_is_cut_again(reviewed, library, tmp_path, run_prep):
