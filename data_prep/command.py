@@ -12,6 +12,7 @@ import typer
 from data_prep.rights import RIGHTS_FIRST, Basis, Rights, RightsError
 from data_prep.settings import Settings, parse_bpm
 from data_prep.slices import KeepOrDrop, Slicing, Tail
+from data_prep.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
     from data_prep.report import Report
@@ -81,6 +82,17 @@ def prep(
     trigger: Annotated[
         str | None, typer.Option(metavar="WORD", help="A word for captions that will call your adapter.")
     ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Your own words for captions, in any language: kits, feels, names; see docs/captions.md.",
+        ),
+    ] = None,
+    captioner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="An installed captioner that writes the sentences, unreviewed."),
+    ] = None,
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the minutes to hold out, by whole recordings.")
     ] = 0.15,
@@ -140,6 +152,8 @@ def prep(
             count_in,
             pickup,
             tail,
+            read_vocabulary(vocabulary) if vocabulary else None,
+            captioner,
         )
     except ValueError as error:
         _stop(str(error), WRONG_USAGE, as_json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from data_prep.captions import variants
 from data_prep.dataset_folder import Row
 from data_prep.one_recording import State
@@ -18,9 +20,10 @@ def manifest_rows(
 ) -> list[Row]:
     """The rows of the slices of one recording that are new, or were not reviewed yet."""
     rows = []
+    said = settings.vocabulary.facts(name) if settings.vocabulary else {}
     for slice_ in new_slices:
-        known = {key: each["value"] for key, each in slice_["fields"].items() if each["source"] != "default"}
-        captions = variants(known, settings.trigger, CAPTIONS)
+        fields = slice_["fields"] | said
+        captions = captions_of(fields, settings.trigger)
         rows.append(
             {
                 "id": slice_["id"],
@@ -39,13 +42,19 @@ def manifest_rows(
                 "recording_seconds": state["seconds"],
                 "text": captions[0],
                 "captions": list(captions),
-                "fields": slice_["fields"],
+                "fields": fields,
                 "quality": slice_["quality"],
                 "reviewed": False,
                 "rights": rights.key,
             }
         )
     return rows
+
+
+def captions_of(fields: dict[str, Any], trigger: str | None) -> tuple[str, ...]:
+    """The wordings of facts, the canonical one first; what is only assumed is not said."""
+    known = {key: each["value"] for key, each in fields.items() if each["source"] != "default"}
+    return variants(known, trigger, CAPTIONS)
 
 
 def recording_rows(used: dict[str, State], left_out: list[LeftOut], bpm: dict[str, float]) -> list[Row]:

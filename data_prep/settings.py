@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from data_prep.metre import Metre, parse_metre
 from data_prep.slices import KeepOrDrop, Slicing, Tail
+from data_prep.vocabulary import Vocabulary, check_trigger
 
 PREP_VERSION = 3
 """Raised whenever the same recording and settings would give other slices or facts: all is then redone."""
@@ -21,7 +22,8 @@ class Settings:
     the window of fixed slicing. `trigger` is the word that will call the adapter, `validation` the share of the
     seconds to hold out. `downbeat` is where the first bar begins, in seconds; with `click` one tempo holds from end
     to end; `count_in`, `pickup` and `tail` are what becomes of what is played before the first bar and after the last
-    whole slice. ValueError, with a sentence, where they make no sense together.
+    whole slice; `vocabulary` is the house's own words for captions, `captioner` the name of a plug-in that writes them.
+    ValueError, with a sentence, where they make no sense together.
     """
 
     slicing: Slicing = Slicing.bars
@@ -37,6 +39,8 @@ class Settings:
     count_in: KeepOrDrop = KeepOrDrop.drop
     pickup: KeepOrDrop = KeepOrDrop.drop
     tail: Tail = Tail.drop
+    vocabulary: Vocabulary | None = None
+    captioner: str | None = None
 
     def __post_init__(self) -> None:
         if self.bars < 1:
@@ -58,6 +62,8 @@ class Settings:
             raise ValueError(f"--validation {self.validation:g} is not between 0 and 0.5.")
         if self.trigger is not None and not self.trigger.strip():
             raise ValueError("--trigger is empty; give a word, or leave it out.")
+        if self.vocabulary:
+            check_trigger(self.vocabulary, self.trigger)
         if self.downbeat is not None and not 0 <= self.downbeat < 86_400:
             raise ValueError(
                 f"--downbeat {self.downbeat:g} is no place in a recording, in seconds from its beginning."
@@ -70,9 +76,9 @@ class Settings:
         return parse_metre(self.metre) if self.metre else None
 
     def analysis_key(self) -> str:
-        """Hash of everything that changes slices and facts; trigger and split do not."""
+        """Hash of everything that changes slices and facts; words and split do not."""
         described = asdict(self) | {"version": PREP_VERSION}
-        for later in ("trigger", "validation"):
+        for later in ("trigger", "validation", "vocabulary", "captioner"):
             del described[later]
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,14 +1,14 @@
 """The words of a house: a YAML file in which musicians say how captions name things, in any language.
 
-    words:                          # field -> what it would say -> your word; '' leaves it out
-      kind: {loop: Schleife}
-      pieces: {kick: Bassdrum, hi-hat: Hi-Hat}
-      joining: {of: aus, and: und}
-    files:                          # file name, or path below the recordings -> what you know of them
-      "*gretsch*": {kit: 1962 Gretsch, feel: laid back}
-      "slow/*": {genre: Dub, phrases: [played with brushes]}
-    phrases: [recorded to tape]     # in every caption
-    forbidden: [loop pack]          # whatever has these words in it is left out
+words:                          # field -> what it would say -> your word; '' leaves it out
+  kind: {loop: Schleife}
+  pieces: {kick: Bassdrum, hi-hat: Hi-Hat}
+  joining: {of: aus, and: und}
+files:                          # file name, or path below the recordings -> what you know of them
+  "*gretsch*": {kit: 1962 Gretsch, feel: laid back}
+  "slow/*": {genre: Dub, phrases: [played with brushes]}
+phrases: [recorded to tape]     # in every caption
+forbidden: [loop pack]          # whatever has these words in it is left out
 """
 
 from __future__ import annotations

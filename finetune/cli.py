@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from data_prep.captions_command import captions
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
@@ -35,6 +36,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("prep")(prep)
+app.command("captions")(captions)
 app.command("review")(review)
 app.command("train")(train)
 app.command("resume")(resume)
