@@ -11,6 +11,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,6 +30,8 @@ _TINYTAG_OTHER = {
     "barcode": "barcode", "catalog_number": "catalogue_number", "catalognumber": "catalogue_number",
     "copyright": "copyright", "license": "licence", "initial_key": "key", "encoded_by": "encoded_by",
 }  # fmt: skip
+_WAV_TAGS = frozenset({b"fmt ", b"LIST", b"list", b"id3 ", b"ID3 "})
+_AIFF_TAGS = frozenset({b"COMM", b"NAME", b"AUTH", b"ANNO", b"(c) ", b"COMT", b"ID3 ", b"id3 "})
 _BEXT = {
     "description": (0, 256),
     "originator": (256, 288),
@@ -63,10 +66,10 @@ class Embedded:
 
 def read_embedded(path: Path) -> Embedded:
     """Everything that can be read; what is broken is passed over. OSError where the file cannot be opened."""
-    texts = _tags(path)
     chunks = find_chunks(path)
     if chunks is None:
-        return Embedded(texts)
+        return Embedded(_tags(path))
+    texts = _tags(_only_tags(chunks))
     bpm, metre, loop, beats = acid(chunks.read(b"acid"))
     if loop is None and _has_loop(chunks):
         loop = True
@@ -84,11 +87,26 @@ def acid(content: bytes) -> tuple[float | None, str | None, bool | None, int | N
     return bpm if math.isfinite(bpm) and bpm > 0 else None, metre, True, beats or None
 
 
-def _tags(path: Path) -> dict[str, str]:
+def _only_tags(chunks: Chunks) -> BytesIO:
+    """The file with nothing in it but its tags: tinytag goes through whatever else is there, eight bytes at a time."""
+    names = _WAV_TAGS if chunks.form == "WAVE" else _AIFF_TAGS
+    kept = [(chunk.name, read_part(chunks.path, chunk)) for chunk in chunks.chunks if chunk.name in names]
+    body = b"".join(
+        name + len(content).to_bytes(4, chunks.order) + content + b"\0" * (len(content) % 2)
+        for name, content in kept
+    )
+    form = b"RIFF" if chunks.form == "WAVE" else b"FORM"
+    return BytesIO(form + (4 + len(body)).to_bytes(4, chunks.order) + chunks.form.encode() + body)
+
+
+def _tags(source: Path | BytesIO) -> dict[str, str]:
     from tinytag import TinyTag, TinyTagException
 
     try:
-        tag = TinyTag.get(path, duration=False)
+        if isinstance(source, Path):
+            tag = TinyTag.get(source, duration=False)
+        else:
+            tag = TinyTag.get(file_obj=source, duration=False)
     except (TinyTagException, OSError, struct.error, ValueError, LookupError, TypeError, OverflowError):
         return {}
     texts = {name: _text(getattr(tag, key)) for key, name in _TINYTAG.items()}
