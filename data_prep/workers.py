@@ -23,7 +23,7 @@ from data_prep.settings import Settings
 SMALL_BYTES = 2_000_000
 """Less than this is done before a second process would have started."""
 BYTES_OF_A_WORKER = 700_000_000
-"""No process needs more, whatever the length of its recording (`woodshed bench prep`)."""
+"""No process needs more, whatever the length of its recording (`woodshed bench prep-speed`)."""
 LOOK_SECONDS = 0.5
 _PLAIN = frozenset({".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf", ".au"})
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -177,8 +177,8 @@ def starter(
     words.print(f"To hear and to see: {escape(str(out / 'index.html'))}")
 
 
-@app.command()
-def prep(
+@app.command("prep-speed")
+def prep_speed(
     hours: Annotated[str, typer.Option(help="Hours of sound, with commas between several.")] = "1",
     single: Annotated[
         bool, typer.Option("--single", help="All of it in one recording, not 51 for each hour.")
@@ -195,7 +195,7 @@ def prep(
 
     The recordings are drums made for it, and deleted again.
 
-    Example: woodshed bench prep --hours 1,10
+    Example: woodshed bench prep-speed --hours 1,10
     """
     from finetune.bench import preparation
 
@@ -213,9 +213,44 @@ def prep(
     words.print(f"{measured[-1].workers} workers; load of the machine before: {measured[-1].load:.1f}")
 
 
-def table(parts: list[Part]) -> Table:
+@app.command("prep")
+def slicing(
+    recordings: Annotated[
+        Path,
+        typer.Option(
+            envvar="WOODSHED_RECORDINGS",
+            help="Folder with takes/ and their truth (JSON), loops/ and one_shots/.",
+        ),
+    ] = Path("../shared/recordings"),
+    grooves: Annotated[
+        int, typer.Option(min=1, help="Grooves of each player in each room, built from one_shots/.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="Other seeds, other grooves.")] = 2027,
+    as_json: AsJson = False,
+) -> None:
+    """What `woodshed prep` hears and cuts, against recordings whose truth is known; librosa beside it.
+
+    Onsets, tempo with and without a range, bars at every downbeat, lengths of slices, of takes, loops, and grooves
+    played on other kits, in noise, in rooms, softly, and with a tempo that drifts. Some two minutes on one core.
+
+    Example: woodshed bench prep --recordings ../shared/recordings
+    """
+    from finetune.bench.slicing import benchmark
+
+    part = benchmark(recordings, grooves, seed)
+    if as_json:
+        print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
+        return
+    words.print(table([part], "Preparation, measured"))
+    for grid in part.grids:
+        words.print(grid_table(grid))
+    for note in part.notes:
+        words.print(escape(note))
+
+
+def table(parts: list[Part], title: str = "The starter base, measured") -> Table:
     """Every figure of every part."""
-    shown = Table("Figure", "Measured", "Target", "Reached", title="The starter base, measured")
+    shown = Table("Figure", "Measured", "Target", "Reached", title=title)
     for part in parts:
         if part.figures:
             shown.add_section()
