@@ -133,6 +133,10 @@ class Handler(BaseHTTPRequestHandler):
             header, content = session.views.picture(unquote(found[1]), start, end, columns)
             line = json.dumps(header).encode() + b"\n"
             self._send(200, line + content, "application/octet-stream")
+        elif found := re.fullmatch(r"/api/cuts/(.+)", path):
+            self._json(
+                200, {"cuts": session.views.cuts(unquote(found[1]), int(query["start"]), int(query["end"]))}
+            )
         elif found := re.fullmatch(r"/sound/(.+)\.wav", path):
             if "start" in query:
                 sound = session.views.stretch(unquote(found[1]), int(query["start"]), int(query["end"]))

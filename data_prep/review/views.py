@@ -32,17 +32,28 @@ class Views:
     def __init__(self, folder: DatasetFolder, reviews: Reviews, sources: Sources) -> None:
         self.folder, self.reviews, self.sources = folder, reviews, sources
         self._picture = lru_cache(maxsize=64)(self._draw)
+        self._cuts = lru_cache(maxsize=256)(self._find_cuts)
         self._thumbnail = lru_cache(maxsize=20_000)(self._draw_thumbnail)
 
     def picture(self, row_id: str, start: int, end: int, columns: int) -> tuple[Header, bytes]:
-        """Peaks and spectrogram of a stretch of the recording of a row, and where cuts may fall; of the slice alone
-        where the recording cannot be had."""
+        """Peaks and spectrogram of a stretch of the recording of a row; of the slice alone where the recording cannot
+        be had."""
         row = self.reviews.rows[row_id]
         if self.sources.why_not(row):
             start, end = row["start_sample"], row["end_sample"]
         columns = max(FEWEST_COLUMNS, min(columns, MOST_COLUMNS))
         end = min(end, start + LONGEST_SECONDS * SAMPLE_RATE)
         return self._picture(row_id, row["clip_sha256"], max(0, start), end, columns)
+
+    def cuts(self, row_id: str, start: int, end: int) -> list[int]:
+        """Where a cut snaps between two samples of the recording; nowhere where it cannot be had."""
+        row = self.reviews.rows[row_id]
+        if self.sources.why_not(row) or end - start > LONGEST_WITH_CUTS:
+            return []
+        return self._cuts(row_id, max(0, start), end)
+
+    def _find_cuts(self, row_id: str, start: int, end: int) -> list[int]:
+        return self.sources.cuts(self.reviews.rows[row_id], start, end)
 
     def thumbnails(self, row_ids: list[str]) -> bytes:
         """Peaks of each slice, int8 (columns, 2), one after another; zeros where it cannot be read."""
@@ -69,12 +80,8 @@ class Views:
     def _draw(self, row_id: str, clip: str, start: int, end: int, columns: int) -> tuple[Header, bytes]:
         """`clip`, the hash of the slice, is there for the cache: another cut is another picture."""
         row = self.reviews.rows[row_id]
-        cuts: list[int] = []
-        if self.sources.why_not(row):
-            sound = _read(self.clip(row_id))
-        else:
-            sound = self.sources.stretch(row, start, end)
-            cuts = self.sources.cuts(row, start, end) if end - start <= LONGEST_WITH_CUTS else []
+        away = self.sources.why_not(row)
+        sound = _read(self.clip(row_id)) if away else self.sources.stretch(row, start, end)
         image = pictures.spectrogram(sound)
         header = {
             "start": start,
@@ -82,7 +89,6 @@ class Views:
             "columns": columns,
             "frames": len(image),
             "bands": image.shape[1],
-            "cuts": cuts,
         }
         return header, pictures.peaks(sound, columns).tobytes() + image.tobytes()
 

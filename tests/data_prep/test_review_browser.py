@@ -169,7 +169,7 @@ def test_a_slice_is_heard_mended_and_judged(served, window):
     page.keyboard.press("Space")
     page.wait_for_selector("#play:not(.playing)")
 
-    page.wait_for_selector("#loading", state="hidden")
+    page.wait_for_selector("#stage[data-hits]")
     page.keyboard.press("]")
     page.keyboard.press("ArrowLeft")  # to the hit before the end
     until(lambda: manifest(served.dataset)[row_id]["end_sample"] < before[row_id]["end_sample"] - 400)
@@ -194,7 +194,7 @@ def test_nothing_is_lost_when_the_server_is_killed(served, window):
     page.keyboard.press("r")
     wait(page, "was => decodeURIComponent(location.hash.slice(1)) !== was", first)
     second = selected(page)
-    page.wait_for_selector("#loading", state="hidden")
+    page.wait_for_selector("#stage[data-hits]")
     start = manifest(served.dataset)[second]["start_sample"]
     handle = page.locator("#start").bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + 12

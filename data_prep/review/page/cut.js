@@ -1,6 +1,6 @@
 // The picture of the selected slice with its two cuts: drag them, or move them by keys. They snap to hits.
 
-import { Away, bytes } from "./server.js";
+import { Away, ask, bytes } from "./server.js";
 import { draw, parse } from "./picture.js";
 import { siblings, view } from "./rows.js";
 import * as player from "./player.js";
@@ -55,6 +55,7 @@ export function show(next, { play = false } = {}) {
   if (!same) {
     player.stop();
     picture = null;
+    delete stage.dataset.hits;
     frame = around();
   }
   stage.classList.toggle("fixed", Boolean(away()));
@@ -130,9 +131,16 @@ async function fetchPicture() {
   const { signal } = asked;
   element("loading").hidden = picture !== null;
   try {
-    const answer = await bytes(`/api/picture/${encodeURIComponent(row.id)}?start=${wanted.start}&end=${wanted.end}&columns=${columns}`, signal);
-    picture = parse(answer);
+    const stretch = `${encodeURIComponent(row.id)}?start=${wanted.start}&end=${wanted.end}`;
+    const hits = ask(`/api/cuts/${stretch}`, { signal });
+    hits.catch(() => {});
+    picture = parse(await bytes(`/api/picture/${stretch}&columns=${columns}`, signal));
     element("loading").hidden = true;
+    redraw();
+    const { cuts } = await hits;
+    if (signal.aborted) return;
+    picture.cuts = cuts;
+    stage.dataset.hits = cuts.length;
     redraw();
   } catch (error) {
     if (error.name !== "AbortError") element("loading").hidden = error instanceof Away;

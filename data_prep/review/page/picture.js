@@ -38,7 +38,7 @@ export function parse(buffer) {
   const end = all.indexOf(10);
   const header = JSON.parse(new TextDecoder().decode(all.subarray(0, end)));
   const size = 2 * header.columns;
-  return { ...header, peaks: new Int8Array(buffer, end + 1, size), levels: all.subarray(end + 1 + size) };
+  return { ...header, cuts: [], peaks: new Int8Array(buffer, end + 1, size), levels: all.subarray(end + 1 + size) };
 }
 
 /** Draws a picture; `marks` are cuts of other slices, in samples. */

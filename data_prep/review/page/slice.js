@@ -182,6 +182,7 @@ function showConflict(row) {
   typed = { id: row.id, version: row.version };
   element("theirs").textContent = row.text;
   element("mine").textContent = mine;
+  element("conflict").scrollIntoView({ block: "nearest" });
 }
 
 function settle(keepMine) {
