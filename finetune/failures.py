@@ -55,9 +55,23 @@ def _cure(training: Training) -> str:
 
 @contextlib.contextmanager
 def failures_in_words(run: Path, recipe: Recipe) -> Iterator[None]:
-    """Too little memory and a disk that fails are sentences."""
-    with memory_failures_in_words(run, recipe), disk_failures_in_words(run):
+    """Too little memory, a disk that fails and blocks that do not compile are sentences."""
+    with memory_failures_in_words(run, recipe), disk_failures_in_words(run), compile_failures_in_words():
         yield
+
+
+@contextlib.contextmanager
+def compile_failures_in_words() -> Iterator[None]:
+    """What the compiler cannot do is a sentence; its own words follow."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise WoodshedError(
+            f"training.compile: PyTorch could not compile the base on this machine; train with training.compile=false. "
+            f"It said: {error}"
+        ) from error
 
 
 @contextlib.contextmanager

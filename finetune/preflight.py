@@ -10,6 +10,7 @@ import torch
 from data_prep.dataset import SAMPLE_RATE, Clip
 from finetune.adapter import Adapter
 from finetune.base_model import BaseModel, base_to_train
+from finetune.base_model.compiled import can_compile
 from finetune.captions import has_trigger
 from finetune.errors import WoodshedError
 from finetune.files import from_home
@@ -55,6 +56,8 @@ def check_run(recipe: Recipe, base: BaseModel, adapter: Adapter, device: torch.d
             f"optimizer.name: {recipe.optimizer.name} moves its state between GPU and CPU and this machine trains on "
             f"{device.type}; take {recipe.optimizer.name.removeprefix('paged')}."
         )
+    if recipe.training.compile and not can_compile(device):
+        problems.append("training.compile: there is no C++ compiler here; install g++, or leave it false.")
     if problems:
         raise WoodshedError("\n".join(problems))
 

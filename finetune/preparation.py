@@ -15,6 +15,7 @@ from data_prep.dataset import clips as read_clips
 from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.average import MovingAverage, make_average
 from finetune.base_model import BaseModel
+from finetune.base_model.compiled import compile_blocks
 from finetune.base_model.distinct import compute_padding_once
 from finetune.base_model.lean_blocks import keep_less
 from finetune.base_model.recompute import recompute_blocks
@@ -120,7 +121,10 @@ def adapted_base(recipe: Recipe, device: torch.device, begins: bool = True) -> t
 def spare_work(recipe: Recipe, base: BaseModel, adapter: Adapter, clips: list[Clip]) -> int:
     """Make steps as cheap as they are to be in training; returns how many blocks compute their activations again."""
     compute_padding_once(base)
-    keep_less(base.transformer, base.rounded)
+    if recipe.training.compile:
+        compile_blocks(base.transformer)
+    else:
+        keep_less(base.transformer, base.rounded)
     recomputed = fitting_blocks(recipe, base, adapter, clips)
     recompute_blocks(base.transformer, recomputed, bool(recipe.adapter.dropout))
     adapter.train(True)

@@ -10,7 +10,6 @@ Dropout falls on the low-rank part alone.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,22 +32,35 @@ def make_lean(layer: Linear, adapter_name: str) -> None:
         squared = torch.linalg.vector_norm(weight, dim=1, dtype=torch.float32).square()
         magnitude.register_buffer("squared_rows", squared, persistent=False)
         magnitude.weight.data = squared.sqrt()
-    layer.forward = partial(_forward, layer, adapter_name)
+    layer.lean_adapter = adapter_name
+    layer.__class__ = _LeanLinear
 
 
-def _forward(layer: Linear, name: str, x: torch.Tensor) -> torch.Tensor:
-    base = layer.get_base_layer()
-    if layer.disable_adapters:
-        return base(x)
-    rows, scale = x.flatten(0, -2), layer.scaling[name]
-    dropped = layer.lora_dropout[name](rows)
-    inputs = rows, None if dropped is rows else dropped, layer.lora_A[name].weight, layer.lora_B[name].weight
-    if name in layer.lora_magnitude_vector:
-        magnitude = layer.lora_magnitude_vector[name]
-        result = _DoRA.apply(base, scale, is_learning(), *inputs, magnitude.weight, magnitude.squared_rows)
-    else:
-        result = _LoRA.apply(base, scale, *inputs)
-    return result.view(*x.shape[:-1], -1)
+class _LeanLinear(Linear):
+    """PEFT's layer, made another in place: a forward of each layer's own would be compiled for each anew."""
+
+    lean_adapter: str
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        base, name = self.get_base_layer(), self.lean_adapter
+        if self.disable_adapters:
+            return base(x)
+        rows, scale = x.flatten(0, -2), self.scaling[name]
+        dropped = self.lora_dropout[name](rows)
+        inputs = (
+            rows,
+            None if dropped is rows else dropped,
+            self.lora_A[name].weight,
+            self.lora_B[name].weight,
+        )
+        if name in self.lora_magnitude_vector:
+            magnitude = self.lora_magnitude_vector[name]
+            result = _DoRA.apply(
+                base, scale, is_learning(), *inputs, magnitude.weight, magnitude.squared_rows
+            )
+        else:
+            result = _LoRA.apply(base, scale, *inputs)
+        return result.view(*x.shape[:-1], -1)
 
 
 class _LoRA(torch.autograd.Function):

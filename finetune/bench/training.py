@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from finetune.adapter import Adapter, AdapterSettings, attach
 from finetune.base_model import BaseModel
+from finetune.base_model.compiled import compile_blocks
 from finetune.base_model.distinct import compute_padding_once
 from finetune.base_model.lean_blocks import keep_less
 from finetune.base_model.random_base import random_base
@@ -117,7 +118,7 @@ def spare_work(base: BaseModel, checkpointing: bool, compile: bool) -> None:
     """Make steps as cheap as they are in training, with every block or none computed again."""
     compute_padding_once(base)
     if compile:
-        base.transformer.compile_repeated_blocks()
+        compile_blocks(base.transformer)
     else:
         keep_less(base.transformer, base.rounded)
     if checkpointing:

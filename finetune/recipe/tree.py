@@ -100,6 +100,9 @@ class TrainingGroup:
     prior_weight: float = option(1.0, "weight of the loss on them", above=0, high=100)
     prior_prompts: list[str] = option([], "what it plays; an empty list: captions without data.trigger")  # noqa: RUF009
     device: Literal["auto", "cpu", "cuda"] = option("auto", "auto is the GPU where there is one")
+    compile: bool = option(
+        False, "compile the blocks with torch.compile: minutes at first, for long runs on a GPU"
+    )
     loader_workers: int = option(2, "threads that prepare the next batches; 0: none", low=0, high=64)
 
 
