@@ -11,15 +11,17 @@ from pathlib import Path
 import psutil
 import torch
 
+from finetune.rank import processes_here
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def available(device: torch.device) -> int:
-    """Bytes that this process may still take: of the GPU, or of main memory."""
+    """Bytes that this process may still take: of the GPU, or of main memory, which processes of one run share."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available) // processes_here()
 
 
 class Kept:

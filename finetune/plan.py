@@ -1,7 +1,8 @@
 """What a recipe would do here: memory, time, disk and cost, by doing each of its parts once. Nothing is written.
 
 The base is loaded and adapted, one clip is encoded, two steps are taken on the longest batch that can come, and one
-sample is decoded. Peaks of memory are those that were seen; times are multiplied.
+sample is decoded. Peaks of memory are those that were seen; times are multiplied. Of several processes each measures
+itself, with the part of the base that it would have.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from finetune.loss import batch_loss
 from finetune.memory import available, peak_bytes, reset_peak
 from finetune.optimizer import STATE_BYTES, make_optimizer
 from finetune.preparation import adapted_base, on_cpu, precision, spare_work, training_clips
+from finetune.processes import device_of, make_accelerator, shard
 from finetune.progress import progress_bar
+from finetune.rank import processes
 from finetune.recipe import Recipe
 from finetune.samples import sample_requests
 from finetune.validation import TIMES
@@ -76,7 +79,8 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """Raises WoodshedError when the recipe cannot be followed, torch.OutOfMemoryError when a step does not fit."""
-    device = torch.device("cpu" if on_cpu(recipe) else "cuda")
+    accelerator = make_accelerator(on_cpu(recipe), recipe.training.gradient_accumulation)
+    device = device_of(accelerator)
     room = available(device) + (peak_bytes(device) if device.type == "cpu" else 0)
     clips = training_clips(recipe)
     phases: list[Phase] = []
@@ -87,6 +91,8 @@ def make_plan(recipe: Recipe) -> Plan:
         report(1, "encoding a clip")
         _encode(watch, base, clips)
         base.release_encoders()
+        if recipe.base.shard:
+            shard(accelerator, base)
         base.place_rest(device)
         recomputed = spare_work(recipe, base, adapter, clips)
         report(2, "two steps")
@@ -168,7 +174,7 @@ def _train(
     batch = example_batch(base, size, frames, inpainting=training.inpainting)
 
     def step() -> None:
-        for _ in range(training.gradient_accumulation):
+        for _ in range(training.gradient_accumulation // processes()):
             (batch_loss(base, batch) / training.gradient_accumulation).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)

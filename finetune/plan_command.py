@@ -19,6 +19,7 @@ from finetune.command_line import AsJson, words
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 from finetune.progress import clock, say
+from finetune.rank import is_main, processes
 from finetune.train_command import Overrides
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def plan(
 ) -> None:
     """Say what a recipe would take on this machine: memory, time, disk, cost; and whether it fits.
 
-    Each part of the run is done once, on the longest batch that can come: seconds to minutes. Nothing is trained and
+    Each part of the run is done once, on the longest batch that can come: seconds to minutes. Started as several
+    processes it measures one of them, with its part of the base by base.shard. Nothing is trained and
     nothing is written, but for the recipe that --fit asks for. Where it does not fit, the changes are named that make
     it fit, those first that cost least.
 
@@ -65,20 +67,24 @@ def plan(
 
     read = load_recipe(recipe, changes or [])
     limit = None if fit is None else _bytes(fit)
+    if limit and processes() > 1:
+        raise WoodshedError(
+            "--fit measures recipes in processes of its own: start it as one, without a launcher."
+        )
     made = _measured(read)
     room = limit or (made.available_bytes if made else 0)
     fits = made is not None and made.peak_bytes <= room
-    fitting = None if fits else _fit(recipe, read, changes or [], room)
+    fitting = None if fits or processes() > 1 else _fit(recipe, read, changes or [], room)
     file = None
     if limit is not None and (fits or fitting):
         file = out or Path(f"{read.name}-fit.yaml")
         write_file(file, _text(recipe, changes or [], fitting).encode())
-    if as_json:
+    if is_main() and as_json:
         print(json.dumps(_document(made, fitting, room, price, file)))
-    else:
+    elif is_main():
         if made is not None:
             words.print(_table(made, room, price))
-        words.print(escape(_verdict(made, fitting, room, file)))
+        words.print(escape(_verdict(read, made, fitting, room, file)))
     if not (fits or fitting):
         raise typer.Exit(1)
 
@@ -97,12 +103,9 @@ def _measured(recipe: Recipe) -> Plan | None:
 
 def _fit(recipe: Path, read: Recipe, changes: list[str], room: int) -> Fitting | None:
     """Change after change, each on top of those before, until the peak, measured in a process of its own, fits."""
-    import torch
-
-    gpu = read.training.device != "cpu" and torch.cuda.is_available()
     together: Changes = {}
     costs: list[str] = []
-    for cost, change in smaller(read, gpu):
+    for cost, change in smaller(read, _on_gpu(read)):
         together |= change
         costs.append(f"{as_words(change)}: {cost}")
         peak = _peak_of(recipe, [*changes, *as_words(together).split()])
@@ -110,6 +113,12 @@ def _fit(recipe: Path, read: Recipe, changes: list[str], room: int) -> Fitting |
         if peak is not None and (peak <= room or not room):
             return Fitting(together, costs, peak)
     return None
+
+
+def _on_gpu(recipe: Recipe) -> bool:
+    import torch
+
+    return recipe.training.device != "cpu" and torch.cuda.is_available()
 
 
 def _peak_of(recipe: Path, changes: list[str]) -> int | None:
@@ -178,10 +187,13 @@ def _table(plan: Plan, room: int, price: float | None) -> Table:
     return shown
 
 
-def _verdict(plan: Plan | None, fitting: Fitting | None, room: int, file: Path | None) -> str:
+def _verdict(recipe: Recipe, plan: Plan | None, fitting: Fitting | None, room: int, file: Path | None) -> str:
     lines = []
     if plan is not None and plan.peak_bytes <= room:
         lines.append(f"It fits: {plan.peak_bytes / 1e9:.2f} GB of {room / 1e9:.2f}.")
+    elif processes() > 1:
+        less = "; ".join(as_words(change) for _, change in smaller(recipe, _on_gpu(recipe)))
+        lines.append(f"It does not fit into each of {processes()} processes. What needs less: {less}")
     elif fitting is None:
         lines.append("It does not fit, and nothing that a recipe can change makes it fit.")
     else:

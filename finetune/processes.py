@@ -22,6 +22,7 @@ from finetune.base_model import BaseModel
 from finetune.base_model.sharding import Shards
 from finetune.errors import WoodshedError
 from finetune.interrupt import Requests
+from finetune.progress import say
 from finetune.rank import is_main, processes
 
 PATIENCE = timedelta(hours=6)  # while one process encodes, samples or saves, the others wait
@@ -34,6 +35,8 @@ def make_accelerator(cpu: bool, passes: int) -> Accelerator:
             f"training.gradient_accumulation is {passes}, which {processes()} processes cannot share evenly. Set it to "
             f"{processes() * -(-passes // processes())}, with a smaller training.batch_size for the same step."
         )
+    if processes() > 1:
+        say(f"{processes()} processes share each step.")
     waits = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[waits])
 

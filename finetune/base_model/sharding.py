@@ -22,7 +22,8 @@ from torch import nn
 ALIGNED = 512  # bytes, as PyTorch aligns tensors on a GPU: other kernels may be chosen for less
 PLACES = 2  # one block works, the next one comes
 DONE = -1
-_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before PyTorch 2.13
+# Its name since PyTorch 2.13, and the one before.
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
 class Shards:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,12 @@ def write_dataset(
 def dataset(tmp_path: Path) -> Path:
     """Five training clips of two lengths and two held-out ones."""
     return write_dataset(tmp_path / "dataset", [0.5, 0.5, 0.5, 0.3, 0.8], [0.5, 0.4])
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def recipe_settings(base: Path, dataset: Path, root: Path) -> dict[str, object]:

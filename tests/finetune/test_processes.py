@@ -15,12 +15,15 @@ import torch
 from safetensors.torch import load_file
 
 from data_prep.dataset import read_audio
+from finetune.advice import smaller
 from finetune.errors import WoodshedError
+from finetune.memory import available
+from finetune.plan_command import plan
 from finetune.processes import make_accelerator
-from finetune.recipe import to_yaml
+from finetune.recipe import Recipe, to_yaml
 from finetune.tracking import read_log
 from finetune.trainer import train
-from tests.finetune.conftest import make_recipe
+from tests.finetune.conftest import free_port, make_recipe
 
 LAUNCH = "accelerate.commands.launch"
 SETTINGS: dict[str, Any] = {
@@ -39,10 +42,17 @@ SETTINGS: dict[str, Any] = {
 
 
 def launch(processes: int, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", LAUNCH, "--cpu", "--num_processes", str(processes)]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--num_cpu_threads_per_process", "1", "-m", "finetune", *map(str, words)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [
+        sys.executable,
+        "-m",
+        LAUNCH,
+        "--multi_gpu",
+        "--num_processes",
+        str(processes),
+    ]  # --cpu starts one
+    command += ["--main_process_port", str(free_port()), "--num_machines", "1", "--mixed_precision", "no"]
+    command += ["--dynamo_backend", "no", "-m", "finetune", *map(str, words)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
@@ -64,6 +74,7 @@ def test_two_processes_train_the_run_that_one_trains(
     ended = launch(2, "resume", two, "training.steps=20", "base.shard=true", "--json")
     for done in (begun, ended):
         assert done.returncode == 0, done.stderr
+        assert "2 processes share each step" in done.stderr
         (line,) = done.stdout.strip().splitlines()  # one of them speaks
         assert Path(json.loads(line)["run"]) == two
     ones, twos = adapter_of(one), adapter_of(two)
@@ -82,3 +93,24 @@ def test_a_step_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(WoodshedError, match=r"gradient_accumulation is 6, .*4 processes.*Set it to 8"):
         make_accelerator(cpu=True, passes=6)
+
+
+def test_several_processes_are_told_of_sharding(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("base.shard" in changes for _, changes in smaller(recipe, gpu=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert any("base.shard" in changes for _, changes in smaller(recipe, gpu=True))
+
+
+def test_memory_of_a_machine_is_shared_by_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = available(torch.device("cpu"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert available(torch.device("cpu")) == pytest.approx(alone / 4, rel=0.2)
+
+
+def test_a_fitting_recipe_is_sought_by_one_process(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(WoodshedError, match="--fit measures recipes in processes of its own"):
+        plan(tmp_path / "recipe.yaml", fit="8GB")
