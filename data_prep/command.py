@@ -23,7 +23,10 @@ DONE, FAILED, WRONG_USAGE, SOME_LEFT_OUT, STOPPED = 0, 1, 2, 3, 130
 def prep(
     recordings: Annotated[
         Path,
-        typer.Argument(help="Folder of recordings: WAV, AIFF, FLAC, OGG, MP3; folders within are searched."),
+        typer.Argument(
+            help="Folder of recordings, in any format of libsndfile; folders within are searched. Rights may be "
+            "stated in a rights.yaml beside them."
+        ),
     ],
     dataset: Annotated[
         Path, typer.Argument(help="Folder to write; a dataset of ours is brought up to date.")

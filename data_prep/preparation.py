@@ -92,7 +92,7 @@ def find_library(root: Path, dataset: Path) -> Library:
     found, faults = find_recordings(root, leave=dataset)
     if not found and not faults:
         raise PrepError(
-            f"There is no audio in {root}: no WAV, AIFF, FLAC, OGG or MP3, also not in its folders."
+            f"There is no audio in {root}, also not in its folders: no WAV, AIFF, FLAC, OGG, MP3 or m4a."
         )
     paths = {path.relative_to(root).as_posix(): path for path in found}
     return Library(
