@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from data_prep.captions import SWUNG_FROM
+from data_prep.key import key
+from data_prep.kit_pieces import heard_pieces
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
-from data_prep.slices import Slicing
+from data_prep.room import room
+from data_prep.slices import Slicing, level_envelope
 from data_prep.tags import Tags
 
 STRONG_ONSET = 0.2
@@ -23,6 +26,8 @@ MONO_BELOW_DB, NARROW_BELOW_DB, WIDE_FROM_DB = -35.0, -20.0, -6.0
 SHORTEST_LOUDNESS_SECONDS = 0.4
 FEWEST_OFFBEATS = 8
 LONGEST_LOOP_SECONDS = 30.0
+LOOP_STARTS_SECONDS = 0.05
+SHORTEST_NOISE_SECONDS = 1.0
 
 Fact = dict[str, Any]
 
@@ -37,13 +42,16 @@ def describe(piece: np.ndarray, onsets: list[Onset], slicing: Slicing) -> dict[s
     strong = [onset for onset in onsets if onset.strength >= STRONG_ONSET]
     facts = {
         "seconds": fact(round(seconds, 3), "measurement", 1.0),
-        "kind": fact(_kind(len(strong), seconds, slicing), "measurement", 0.9),
+        "kind": fact(_kind(strong, seconds, slicing), "measurement", 0.9),
         **brightness(piece),
         **_loudness(piece),
+        **noise_floor(piece),
         **width(piece),
     }
-    if facts["kind"]["value"] != "one-shot":
-        facts |= density(len(onsets) / seconds) | dynamics(piece, onsets)
+    one_shot = facts["kind"]["value"] == "one-shot"
+    facts |= heard_pieces(piece, onsets, one_shot)
+    if not one_shot:
+        facts |= density(len(onsets) / seconds) | dynamics(piece, onsets) | room(piece, onsets) | key(piece)
     return facts
 
 
@@ -85,12 +93,17 @@ def _offbeat(times: np.ndarray, unit: float) -> tuple[float, float] | None:
     return (ratio, agreeing) if agreeing >= 0.6 else None
 
 
-def _kind(strong_hits: int, seconds: float, slicing: Slicing) -> str:
-    if slicing is Slicing.onsets or strong_hits < 2:
+def _kind(strong: list[Onset], seconds: float, slicing: Slicing) -> str:
+    """What was cut into bars loops; so does a short recording that begins with its first hit."""
+    if slicing is Slicing.onsets or len(strong) < 2:
         return "one-shot"
-    if slicing is Slicing.phrases:
+    if slicing in (Slicing.phrases, Slicing.fixed):
         return "phrase"
-    return "take" if slicing is Slicing.whole and seconds > LONGEST_LOOP_SECONDS else "loop"
+    if slicing is not Slicing.whole:
+        return "loop"
+    if seconds > LONGEST_LOOP_SECONDS:
+        return "take"
+    return "loop" if strong[0].sample < LOOP_STARTS_SECONDS * SAMPLE_RATE else "phrase"
 
 
 def density(hits_per_second: float) -> dict[str, Fact]:
@@ -132,6 +145,14 @@ def _loudness(piece: np.ndarray) -> dict[str, Fact]:
         warnings.simplefilter("ignore")
         loudness = float(pyloudnorm.Meter(SAMPLE_RATE).integrated_loudness(piece.T.astype(np.float64)))
     return {"loudness_lufs": fact(round(loudness, 1), "measurement", 1.0)} if np.isfinite(loudness) else {}
+
+
+def noise_floor(piece: np.ndarray) -> dict[str, Fact]:
+    """Level of the quietest 5 % of a slice of a second or more, in dBFS: of its noise, where there are pauses."""
+    if piece.shape[1] < SHORTEST_NOISE_SECONDS * SAMPLE_RATE:
+        return {}
+    quiet = float(np.percentile(level_envelope(piece), 5))
+    return {"noise_floor_dbfs": fact(round(quiet, 1), "measurement", 0.8)}
 
 
 def dynamics(piece: np.ndarray, onsets: list[Onset]) -> dict[str, Fact]:

@@ -10,7 +10,7 @@ from data_prep.metre import Metre, parse_metre
 from data_prep.slices import KeepOrDrop, Slicing, Tail
 from data_prep.vocabulary import Vocabulary, check_trigger
 
-PREP_VERSION = 3
+PREP_VERSION = 4
 """Raised whenever the same recording and settings would give other slices or facts: all is then redone."""
 
 
