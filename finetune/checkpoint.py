@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 
 from finetune.files import remove_folder, remove_leftovers, write_folder
 from finetune.progress import say
@@ -38,15 +38,15 @@ class Checkpoint:
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int, spared: Container[int | None] = ()) -> Path:
     """Write a checkpoint and, once it is on the disk, remove all but the `keep` newest and those of `spared` steps."""
-    contents = {"adapter": save(checkpoint.adapter), "optimizer": save(checkpoint.optimizer)}
+    contents = {"adapter": checkpoint.adapter, "optimizer": checkpoint.optimizer}
     if checkpoint.average:
-        contents["average"] = save(checkpoint.average)
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    state = {"step": checkpoint.step, "sha256": hashes, **checkpoint.facts}
+        contents["average"] = checkpoint.average
     folder = run / "checkpoints" / f"step-{checkpoint.step:06}"
     with write_folder(folder) as part:
-        for name, data in contents.items():
-            (part / f"{name}.safetensors").write_bytes(data)
+        for name, tensors in contents.items():
+            save_file(tensors, part / f"{name}.safetensors")
+        hashes = {name: _sha256(part / f"{name}.safetensors") for name in contents}
+        state = {"step": checkpoint.step, "sha256": hashes, **checkpoint.facts}
         (part / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     for old in checkpoint_folders(run)[keep:]:
         if step_of(old) not in spared:
@@ -89,3 +89,8 @@ def _read(folder: Path) -> Checkpoint:
             raise ValueError(f"{name}.safetensors is not what was written")
         tensors[name] = load(data)
     return Checkpoint(step, tensors["adapter"], tensors["optimizer"], facts, tensors.get("average", {}))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
