@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data_prep.clip import clip_of
 from data_prep.dataset_folder import DatasetFolder, Row
 from data_prep.files import PrepError, file_sha256, replace
@@ -44,11 +46,15 @@ class Decisions:
     def new_slices(self, state: State) -> list[State]:
         """The slices of a prepared recording that no reviewed one stands in the way of."""
         kept = self.rows_of(state)
+        if not kept:
+            return list(state["slices"])
         ids = {row["id"] for row in kept}
+        starts, ends = (np.array([row[key] for row in kept]) for key in ("start_sample", "end_sample"))
         return [
             each
             for each in state["slices"]
-            if each["id"] not in ids and not any(_overlap(each, row) >= OVERLAP for row in kept)
+            if each["id"] not in ids
+            and (_overlap(each["start_sample"], each["end_sample"], starts, ends) < OVERLAP).all()
         ]
 
     def dropped(self, state: State) -> int:
@@ -129,8 +135,7 @@ def _decode(path: Path, scratch: Path) -> Decoded:
         raise PrepError(f"{path} is needed to cut reviewed slices, but {fault}.") from fault
 
 
-def _overlap(one: Row, other: Row) -> float:
-    """What the two share, as a share of the shorter one."""
-    shared = min(one["end_sample"], other["end_sample"]) - max(one["start_sample"], other["start_sample"])
-    shorter = min(each["end_sample"] - each["start_sample"] for each in (one, other))
-    return shared / shorter
+def _overlap(start: int, end: int, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """What a span shares with each of others, as a share of the shorter of the two; below 0 where they are apart."""
+    shared = np.minimum(end, ends) - np.maximum(start, starts)
+    return shared / np.minimum(end - start, ends - starts)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_prep.captions import compose, variants
+from data_prep.captions import compose
 from data_prep.dataset_folder import Row
-from data_prep.manifest_rows import CAPTIONS
+from data_prep.manifest_rows import captions_of
 
 _TRIGGER = "\0"
 _BPM = r"(?<![\d.]){}(?![\d.]*\d)"
@@ -23,7 +23,7 @@ def follow(row: Row, fields: Mapping[str, Any]) -> Row:
     now: Row = {"fields": dict(fields)}
     composed, trigger = _how_composed(row)
     if composed:
-        captions = variants(_known(fields), trigger, CAPTIONS)
+        captions = captions_of(now["fields"], trigger)
         return now | {"text": captions[0], "captions": list(captions)}
     rewrite = _renumbered(row["fields"], fields)
     text, captions_now = rewrite(row["text"]), [rewrite(each) for each in row["captions"]]
