@@ -234,3 +234,24 @@ def test_two_processes_make_the_same_dataset_as_one(library, whole, tmp_path, mo
     rights = data_prep.Rights(data_prep.Basis.own_recording, "Ada")
     data_prep.prepare(library, tmp_path / "two", rights, data_prep.Settings(bars=1), workers=2)
     assert manifest(whole) == manifest(tmp_path / "two")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_rises_to_the_whole_within_recordings_too(library, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr("data_prep.workers.SMALL_BYTES", 0)
+    calls: list[tuple[float, float, str]] = []
+    data_prep.prepare(
+        library,
+        tmp_path / "ds",
+        data_prep.Rights(data_prep.Basis.own_recording, "Ada"),
+        data_prep.Settings(bars=1),
+        workers=workers,
+        progress=lambda *call: calls.append(call),
+    )
+    done = [call[0] for call in calls]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == pytest.approx(calls[-1][1])
+    assert {call[2] for call in calls} & {"backbeat_100.wav", "fast_165.wav", "odd/seven_eight_130.flac"}
+    if workers == 1:
+        assert len(set(done)) > 10
