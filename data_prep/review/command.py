@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -84,7 +85,7 @@ def _serve(session: Session, port: int | None, recovered: int, browser: bool, as
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     _announce(server.url, session, recovered, as_json)
-    if browser:
+    if browser and _has_screen():
         import webbrowser
 
         webbrowser.open(server.url)
@@ -98,6 +99,11 @@ def _serve(session: Session, port: int | None, recovered: int, browser: bool, as
         session.settling.settle()
         session.reviews.journal.close()
     print("Everything is saved.", file=sys.stderr)
+
+
+def _has_screen() -> bool:
+    """Without one, a browser of the terminal would open in the terminal, and wait."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _announce(url: str, session: Session, recovered: int, as_json: bool) -> None:

@@ -22,6 +22,7 @@ from data_prep.dataset import DatasetError, clips
 from data_prep.dataset_lock import dataset_lock
 from data_prep.files import PrepError
 from data_prep.recording import decode
+from data_prep.review.command import review
 from data_prep.review.journal import JOURNAL
 
 
@@ -474,6 +475,15 @@ def test_after_kill_9_every_answered_review_is_there(dataset, library):
         texts = {row["id"]: row["text"] for row in page.get("/api/rows").json["rows"]}
         assert {row_id: texts[row_id] for row_id in answered} == answered
     assert {clip.id: clip.text for clip in clips(dataset)} == {**texts, **answered}
+
+
+def test_what_is_no_dataset_is_named(tmp_path, dataset):
+    with pytest.raises(PrepError, match="is no dataset"):
+        review(tmp_path)
+    with pytest.raises(PrepError, match="is no folder"):
+        review(dataset, recordings=tmp_path / "nowhere")
+    with dataset_lock(dataset), pytest.raises(PrepError, match="in use"):
+        review(dataset)
 
 
 def test_prep_and_review_do_not_write_at_once(dataset, library, run_prep):
