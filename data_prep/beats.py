@@ -1,7 +1,7 @@
 """The beats of a take: on one tempo where it keeps to one, else followed from hit to hit as a player drifts.
 
-Following: within windows of eight beats the tempo and the phase at which the hits agree best (the phase of the first
-harmonic of onset times, as in Fourier tempograms), each window starting from the one before. Then one smooth line
+Following: within windows of eight beats how well the hits agree on each tempo near the one they start with (a Fourier
+tempogram), the likeliest path through these, and along it the phase of the hits. Then one smooth line
 through all hits that are near a beat or a half of one: least squares with a penalty on changes of tempo (Whittaker's
 smoother), hits far from it counting for less.
 """
@@ -17,8 +17,13 @@ from data_prep.recording import SAMPLE_RATE
 
 WINDOW_BEATS = 8.0
 HOP_BEATS = 2.0
-FASTER_OR_SLOWER = np.linspace(0.97, 1.03, 25)
-"""How far the tempo may go from one window to the next, two beats later."""
+FACTORS = np.linspace(0.85, 1.15, 61)
+"""Of the tempo that a take starts with: how far it may drift."""
+CHANGE_COST = 0.0015
+"""What it costs to go from one tempo to another, two beats later, for half a percent and its square, beside how well
+the hits keep to them."""
+PARTS = (1.0, 0.5, 0.25)
+"""Of a beat, in which the phases of hits are looked at."""
 FEWEST_IN_WINDOW = 5
 NEAR_BEAT = 0.12
 """In beats: how far from a beat, or half a beat, a hit still belongs to it."""
@@ -92,41 +97,69 @@ def follow(onsets: list[Onset], first: float, bpm: float, at_start: float, end: 
 
 
 def _track(times: np.ndarray, weights: np.ndarray, first: float, period: float) -> np.ndarray:
-    """About where the beats are, in seconds, from window to window."""
-    centres, counts = [first], [0.0]  # at `centre` so many beats have passed
-    position, count = first, 0.0
-    last = times[-1]
-    while position < last + period:
-        low, high = np.searchsorted(
-            times, (position - WINDOW_BEATS / 2 * period, position + WINDOW_BEATS / 2 * period)
-        )
-        near = times[low:high] - position
+    """About where the beats are, in seconds: the tempo of each window, and from it the number of beats so far, put
+    right by the phase of the hits."""
+    centres = np.arange(first, times[-1] + period, HOP_BEATS * period)
+    reach = WINDOW_BEATS / 2 * period
+    bounds = np.searchsorted(times, (centres - reach, centres + reach))
+    windows = [(times[a:b] - centre, weights[a:b]) for centre, a, b in zip(centres, *bounds, strict=True)]
+    periods = period / FACTORS
+    kept = np.stack([_kept(near, weight, periods) for near, weight in windows])
+    chosen = periods[_likeliest(kept)]
+    counts = [0.0]
+    for number in range(1, len(centres)):
+        mean = (chosen[number] + chosen[number - 1]) / 2
+        count = counts[-1] + (centres[number] - centres[number - 1]) / mean
+        near, weight = windows[number]
         if len(near) >= FEWEST_IN_WINDOW:
-            period, ahead = _agree(near, weights[low:high], period, count % 1.0)
-            count += ahead
-            centres.append(position)
-            counts.append(count)
-        position += HOP_BEATS * period
-        count += HOP_BEATS
+            count += _ahead(near, weight, chosen[number], count)
+        counts.append(count)
     passed = np.maximum.accumulate(np.array(counts))
-    keep = np.concatenate([[True], np.diff(passed) > 0])
-    beats = np.arange(0, int(passed[-1]) + 1)
-    return np.interp(beats, passed[keep], np.array(centres)[keep])
+    distinct = np.concatenate([[True], np.diff(passed) > 0])
+    return np.interp(np.arange(0, int(passed[-1]) + 1), passed[distinct], centres[distinct])
 
 
-def _agree(near: np.ndarray, weights: np.ndarray, period: float, phase: float) -> tuple[float, float]:
-    """The period at which hits near the centre of a window agree best, and by how much of a beat the phase at the
-    centre is ahead of `phase`, which was expected: by a sixteenth at most."""
-    periods = period * FASTER_OR_SLOWER
-    turns = near[None, :] / periods[:, None]
-    sums = [np.exp(2j * np.pi * division * turns) @ weights for division in (1, 2, 4)]
-    strength = sum(np.abs(each) for each in sums) * np.exp(-0.5 * ((FASTER_OR_SLOWER - 1) / 0.015) ** 2)
-    best = int(np.argmax(strength))
-    clearest = int(np.argmax([abs(each[best]) for each in sums]))
-    part = (1.0, 0.5, 0.25)[clearest]
-    found = -np.angle(sums[clearest][best]) / (2 * np.pi) * part
-    ahead = (found - phase + part / 2) % part - part / 2
-    return float(periods[best]), float(np.clip(ahead, -0.1, 0.1))
+def _sums(near: np.ndarray, weights: np.ndarray, periods: np.ndarray) -> list[np.ndarray]:
+    """The sums of the phases of hits in a beat, half a beat and a quarter, for each period."""
+    turns = np.exp(2j * np.pi * near[None, :] / periods[:, None])
+    sums = []
+    for _ in PARTS:  # each is the half of the one before, its phase the double
+        sums.append(turns @ weights)
+        turns = turns * turns
+    return sums
+
+
+def _kept(near: np.ndarray, weights: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """How well the hits of a window keep to each period, 0 to 1; nothing where there are too few to tell."""
+    if len(near) < FEWEST_IN_WINDOW:
+        return np.zeros(len(periods))
+    return sum(np.abs(each) for each in _sums(near, weights, periods)) / (len(PARTS) * weights.sum())
+
+
+def _likeliest(kept: np.ndarray) -> np.ndarray:
+    """Which tempo of each window, so that the hits keep to them best and none is far from the one before (Viterbi).
+    `kept`: (windows, tempi). The first one is the tempo it was started with, or near it."""
+    number = np.arange(kept.shape[1])
+    costs = CHANGE_COST * (number[:, None] - number[None, :]) ** 2
+    score = kept[0] - costs[kept.shape[1] // 2]
+    back = np.zeros(kept.shape, np.int64)
+    for window in range(1, len(kept)):
+        before = score[None, :] - costs
+        back[window] = np.argmax(before, axis=1)
+        score = before[number, back[window]] + kept[window]
+    path = [int(np.argmax(score))]
+    for window in range(len(kept) - 1, 0, -1):
+        path.append(int(back[window, path[-1]]))
+    return np.array(path[::-1])
+
+
+def _ahead(near: np.ndarray, weights: np.ndarray, period: float, count: float) -> float:
+    """By how much of a beat the hits are ahead of `count` beats at the centre of their window, a tenth at most."""
+    sums = [each[0] for each in _sums(near, weights, np.array([period]))]
+    clearest = int(np.argmax(np.abs(sums)))
+    part = PARTS[clearest]
+    found = -np.angle(sums[clearest]) / (2 * np.pi) * part
+    return float(np.clip((found - count + part / 2) % part - part / 2, -0.1, 0.1))
 
 
 def _smooth(rough: np.ndarray, times: np.ndarray, weights: np.ndarray, first: float) -> np.ndarray:

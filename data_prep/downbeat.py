@@ -12,11 +12,12 @@ from data_prep.recording import SAMPLE_RATE
 REAL_HIT = 0.1
 """Strength, beside the strongest hit, from which a first hit counts: a stick that touches a rim does not."""
 NEAR_BEAT_SECONDS = 0.03
+COMPARED_SECONDS = 4.0
 NEAR_BEAT = 0.125
 """In beats."""
 EXACT_SECONDS, MEANT_SECONDS = 0.012, 0.05
-"""A downbeat that is said stands as it is where the beat of the hits is as near as the first; a beat within the
-second is meant."""
+"""A downbeat that is said stands as it is where a hit, or the beat of the hits, is as near as the first; a beat
+within the second is meant."""
 CUE_NEAR_BAR = 0.1
 """In beats: how far from a bar line a cue marker still stands for it."""
 LOW_BLOCK = 128
@@ -24,10 +25,12 @@ LOW_BLOCK = 128
 
 
 def find_anchor(onsets: list[Onset], bpm: float) -> float:
-    """The first beat in samples: the first real hit, corrected by how early or late it is beside the other beats."""
+    """The first beat in samples: the first real hit, corrected by how early or late it is beside the beats of the
+    next seconds."""
     first = next((onset for onset in onsets if onset.strength >= REAL_HIT), onsets[0])
     beat = 60 / bpm * SAMPLE_RATE
     samples = np.array([onset.sample for onset in onsets], np.float64) - first.sample
+    samples = samples[samples <= COMPARED_SECONDS * SAMPLE_RATE]
     late = samples - np.round(samples / beat) * beat
     near = late[np.abs(late) <= NEAR_BEAT_SECONDS * SAMPLE_RATE]
     return max(0.0, first.sample + float(np.median(near)))
@@ -37,8 +40,8 @@ def place_downbeat(sample: float, onsets: list[Onset], bpm: float) -> float:
     """The first downbeat as a player says it, moved to the beat that is meant where it is said roughly (0.8 s)."""
     hit = min(range(len(onsets)), key=lambda number: abs(onsets[number].sample - sample))
     meant = find_anchor(onsets[hit:], bpm)
-    away = abs(meant - sample) / SAMPLE_RATE
-    return meant if EXACT_SECONDS < away <= MEANT_SECONDS else sample
+    away = [abs(place - sample) / SAMPLE_RATE for place in (meant, onsets[hit].sample)]
+    return meant if min(away) > EXACT_SECONDS and away[0] <= MEANT_SECONDS else sample
 
 
 def place_cues(cues: list[int], anchor: float, bpm: float, quarter_notes: float) -> float | None:

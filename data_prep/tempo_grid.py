@@ -170,7 +170,10 @@ def _coherences(tempi: np.ndarray, times: np.ndarray, weights: np.ndarray) -> np
 
 
 def _least_squares(bpm: float, times: np.ndarray, weights: np.ndarray) -> float:
-    """Straight line through (grid index, time) of the onsets that lie near a line of the sixteenth grid."""
+    """Straight line through (grid index, time) of the onsets that lie near a line of the sixteenth grid.
+
+    Each of the four sixteenths of a beat may be late in its own way: swing must not tilt the line.
+    """
     step = 60 / bpm / 4
     for tolerance in (0.3, 0.2):
         phase = np.angle(np.sum(weights * np.exp(2j * np.pi * times / step))) / (2 * np.pi) * step
@@ -178,5 +181,9 @@ def _least_squares(bpm: float, times: np.ndarray, weights: np.ndarray) -> float:
         near = np.abs(times - phase - index * step) <= tolerance * step
         if near.sum() < FEWEST_ONSETS or np.ptp(index[near]) < 4:
             return 60 / step / 4
-        step = float(np.polyfit(index[near], times[near], 1, w=weights[near])[0])
+        number, place, weight = index[near], times[near], weights[near]
+        sixteenths = (number[:, None] % 4 == np.arange(4)).astype(float)
+        sixteenths = sixteenths[:, sixteenths.sum(axis=0) > 0]
+        design = np.column_stack([number - number.mean(), sixteenths]) * weight[:, None]
+        step = float(np.linalg.lstsq(design, place * weight, rcond=None)[0][0])
     return 60 / step / 4

@@ -5,6 +5,7 @@ A row is a voice over one bar of sixteenths, a digit a hit: how hard, 1 to 9; a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,11 +149,32 @@ def read_hit(one_shots: Path, name: str) -> np.ndarray:
 def render(drummer: Drummer, kit: dict[str, np.ndarray], bpm: float, rng: np.random.Generator) -> np.ndarray:
     """(2, samples) take: two grooves in turn, a fill now and then, after a moment of room."""
     lead_in = rng.uniform(0.2, 0.8)
-    seconds = lead_in + BARS * 4 * 60 / bpm + TAIL_SECONDS
-    take = np.zeros((2, round(seconds * SAMPLE_RATE)))
+    hits = schedule(drummer, lambda beat: lead_in + beat * 60 / bpm, rng)
+    return sound(drummer, kit, hits, lead_in + BARS * 4 * 60 / bpm + TAIL_SECONDS, rng)
+
+
+def schedule(
+    drummer: Drummer, seconds_at: Callable[[float], float], rng: np.random.Generator
+) -> list[tuple[float, str, float]]:
+    """(second, voice, force 0..1) of every hit of a take; `seconds_at` says when each beat is."""
+    hits = []
     for voice, beat, hard in perform(drummer, rng):
-        at = lead_in + beat * 60 / bpm + drummer.late.get(voice, 0.0) + rng.normal(0, drummer.jitter_seconds)
-        _strike(take, kit[voice], drummer.voices[voice], max(0.0, at), hard)
+        at = seconds_at(beat) + drummer.late.get(voice, 0.0) + rng.normal(0, drummer.jitter_seconds)
+        hits.append((max(0.0, at), voice, hard))
+    return hits
+
+
+def sound(
+    drummer: Drummer,
+    kit: dict[str, np.ndarray],
+    hits: list[tuple[float, str, float]],
+    seconds: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(2, samples) of hits on a kit, peak 0.7, in a room with a little noise."""
+    take = np.zeros((2, round(seconds * SAMPLE_RATE)))
+    for at, voice, hard in hits:
+        _strike(take, kit[voice], drummer.voices[voice], at, hard)
     take += NOISE * rng.standard_normal(take.shape)
     return 0.7 * take / np.abs(take).max()
 
