@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from finetune.advice import as_words, smaller
 from finetune.errors import WoodshedError
 from finetune.preparation import Training
+from finetune.rank import processes
 from finetune.recipe import Recipe
 from finetune.watch import FAR, LONG_STEPS, SmoothedLoss
 
@@ -86,9 +87,10 @@ def memory_failures_in_words(run: Path, recipe: Recipe) -> Iterator[None]:
         advice = [f"{as_words(changes)} ({cost})" for cost, changes in smaller(recipe, gpu)][:ADVICE]
         saved = next((run / "checkpoints").glob("step-*"), None) if run.is_dir() else None
         again = f"What was saved goes on with `woodshed resume {run}`; " if saved else ""
+        free = "training.gradient_checkpointing" + (" and base.shard" if processes() > 1 else "")
         raise WoodshedError(
-            f"There is not enough memory{' on the GPU' if gpu else ''}. {again}training.gradient_checkpointing may be "
-            f"changed there, other keys with --fork. What needs less: {'; '.join(advice) or 'a smaller base'}. "
+            f"There is not enough memory{' on the GPU' if gpu else ''}. {again}{free} may be changed there, other keys "
+            f"with --fork. What needs less: {'; '.join(advice) or 'a smaller base'}. "
             "`woodshed plan RECIPE --fit 8GB` measures what fits."
         ) from error
 
