@@ -170,7 +170,7 @@ def test_a_slice_is_heard_mended_and_judged(served, window):
     page.wait_for_selector("#play:not(.playing)")
 
     page.wait_for_selector("#stage[data-hits]")
-    page.keyboard.press("]")
+    page.keyboard.press("o")
     page.keyboard.press("ArrowLeft")  # to the hit before the end
     until(lambda: manifest(served.dataset)[row_id]["end_sample"] < before[row_id]["end_sample"] - 400)
     write_caption(page, "my own words, and a 'quote'")

@@ -5,7 +5,7 @@ const SHOWN = [
   ["J ↓", "next slice"], ["K ↑", "slice before"], ["N", "next to do"], ["Home End", "first, last"],
   ["A", "accept, and on"], ["R", "reject, and on"], ["U", "no verdict"],
   ["E", "edit the caption"], ["Ctrl Enter", "in the caption: accept, and on"], ["Esc", "leave the caption, go back"],
-  ["[ ]", "take the start, the end"], ["← →", "move it to the next hit"], ["Alt ← →", "by 1 ms, without snapping"], ["Shift ← →", "by 10 ms, without snapping"],
+  ["I O", "take the start, the end ([ ] too)"], ["← →", "move it to the next hit"], ["Alt ← →", "by 1 ms, without snapping"], ["Shift ← →", "by 10 ms, without snapping"],
   ["S", "snapping on and off"], ["+ −", "larger, smaller"],
   ["H", "halve the tempo of the recording"], ["D", "double it"],
   ["/", "search"], ["F", "filters"], ["B", "find and replace"],

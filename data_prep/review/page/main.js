@@ -208,6 +208,8 @@ const commands = {
   Enter: (event) => { if (event.target.closest?.("button, .handle, select")) return false; return commands.e(); },
   "Ctrl+Enter": (event) => { if (event.target.id !== "text") return false; element("text").blur(); return slice.judge("accepted"); },
   Escape: (event) => { if (event.target.matches?.("input, textarea, select, .handle")) { event.target.blur(); element("list").focus(); } else close(); },
+  i: () => cut.focusHandle("start"),
+  o: () => cut.focusHandle("end"),
   "[": () => cut.focusHandle("start"),
   "]": () => cut.focusHandle("end"),
   s: () => cut.setSnapping(flip("snap")),

@@ -1,6 +1,6 @@
 // Talks to the server: one action after another, and what happened in other windows every second.
 
-const tab = sessionStorage.getItem("woodshed-tab") || crypto.randomUUID().slice(0, 12);
+const tab = sessionStorage.getItem("woodshed-tab") || crypto.getRandomValues(new Uint32Array(2)).join("-");
 sessionStorage.setItem("woodshed-tab", tab);
 
 export class Refused extends Error {
