@@ -34,7 +34,8 @@ LOOSE_SECONDS = 0.012
 """Hits that lie farther from the line than this count for less and less."""
 STEADY_SECONDS = 0.015
 """A take whose beats stay as near to one tempo keeps to it; hands alone move them by a third of this."""
-GIVEN_WEIGHT = 50.0
+SAID_WEIGHT, FOUND_WEIGHT = 50.0, 0.2
+"""How much the first beat stays where it was put, beside a hit."""
 FEWEST_BEATS = 4
 
 
@@ -75,11 +76,13 @@ def steady_beats(first: float, bpm: float, end: float) -> Beats:
     return Beats(first + beat * np.arange(max(2, int(np.ceil((end - first) / beat)) + 2)), True)
 
 
-def follow(onsets: list[Onset], first: float, bpm: float, at_start: float, end: float) -> Beats:
+def follow(
+    onsets: list[Onset], first: float, bpm: float, at_start: float, end: float, *, said: bool
+) -> Beats:
     """The beats of hits whose first beat is at the sample `first`, up to the sample `end` and a little more.
 
     Steady, on `bpm` from `first`, where the hits keep to that; else followed, `at_start` being the tempo in which
-    they begin.
+    they begin. Where `first` is `said` by a player it stays there.
     """
     times = np.array([onset.sample for onset in onsets], np.float64) / SAMPLE_RATE
     weights = np.sqrt(np.array([onset.strength for onset in onsets], np.float64))
@@ -87,7 +90,7 @@ def follow(onsets: list[Onset], first: float, bpm: float, at_start: float, end: 
         rough = _track(times, weights, first / SAMPLE_RATE, 60 / tempo)
         if len(rough) < FEWEST_BEATS:
             return steady_beats(first, bpm, end)
-        places = _smooth(rough, times, weights, first / SAMPLE_RATE)
+        places = _smooth(rough, times, weights, first / SAMPLE_RATE, SAID_WEIGHT if said else FOUND_WEIGHT)
         away = places - (np.arange(len(places)) * (60 / bpm) + first / SAMPLE_RATE)
         if np.percentile(np.abs(away - np.median(away)), 95) <= STEADY_SECONDS:
             return steady_beats(first, bpm, end)
@@ -162,8 +165,10 @@ def _ahead(near: np.ndarray, weights: np.ndarray, period: float, count: float) -
     return float(np.clip((found - count + part / 2) % part - part / 2, -0.1, 0.1))
 
 
-def _smooth(rough: np.ndarray, times: np.ndarray, weights: np.ndarray, first: float) -> np.ndarray:
-    """The beats in seconds, from `first`, on a smooth line through the hits near beats and half beats."""
+def _smooth(
+    rough: np.ndarray, times: np.ndarray, weights: np.ndarray, first: float, first_weight: float
+) -> np.ndarray:
+    """The beats in seconds, from about `first`, on a smooth line through the hits near beats and half beats."""
     from scipy.linalg import solveh_banded
 
     beats = rough
@@ -182,8 +187,8 @@ def _smooth(rough: np.ndarray, times: np.ndarray, weights: np.ndarray, first: fl
         away = off[kept] * period - half * late * period
         trust = weights[kept] * np.where(half == 1, HALF_WEIGHT, 1.0) / (1 + (away / LOOSE_SECONDS) ** 2)
         band, right = _normal_equations(len(beats), number, half / 2, target, trust)
-        band[2, 0] += GIVEN_WEIGHT
-        right[0] += GIVEN_WEIGHT * first
+        band[2, 0] += first_weight
+        right[0] += first_weight * first
         beats = np.maximum.accumulate(solveh_banded(band, right))
     return beats
 

@@ -201,13 +201,20 @@ def _section(
         else:
             anchor, source = placed, "cue"
     end = onsets[last].sample if last < len(onsets) else samples.shape[1]
-    beats = _beats(mine[clicks:], anchor, bpm, local, end, settings)
+    beats = _beats(mine[clicks:], anchor, bpm, local, end, settings, said=source in ("user", "cue"))
     mean = bpm if beats.steady else beats.bpm_between(0, len(beats.places) - 1)
     return Section(first, last, clicks, beats, mean), source, doubts
 
 
 def _beats(
-    onsets: list[Onset], anchor: float, bpm: float, at_start: float, end: int, settings: Settings
+    onsets: list[Onset],
+    anchor: float,
+    bpm: float,
+    at_start: float,
+    end: int,
+    settings: Settings,
+    *,
+    said: bool,
 ) -> Beats:
     """On one tempo where the hits keep to it, where the player says so, or where there is too little to follow."""
     after = [onset for onset in onsets if onset.sample >= anchor - 0.05 * SAMPLE_RATE]
@@ -215,7 +222,7 @@ def _beats(
         return steady_beats(anchor, bpm, end)
     if settings.bpm and abs(refine(bpm, onsets, FOLLOWED_WITHIN) / bpm - 1) > 0.9 * FOLLOWED_WITHIN:
         return steady_beats(anchor, bpm, end)
-    return follow(after, anchor, bpm, at_start, end)
+    return follow(after, anchor, bpm, at_start, end, said=said)
 
 
 def _within(sample: int, onsets: list[Onset]) -> bool:
