@@ -25,6 +25,8 @@ from data_prep.find_recordings import find_recordings
 from data_prep.manifest_rows import manifest_rows, recording_rows
 from data_prep.near_duplicates import Fingerprint, groups
 from data_prep.one_recording import State
+from data_prep.overview.figures import look_at
+from data_prep.overview.page import write_page
 from data_prep.recording import RecordingFault
 from data_prep.report import LeftOut, Report, build_report
 from data_prep.review.journal import JOURNAL
@@ -224,6 +226,7 @@ def _finish(
         },
     )
     delete_old_states(folder, states)
+    write_page(folder.root, look_at(folder.root))
     report = build_report(folder.root, rows, used, left_out, copies, decisions, changed, fresh, questions)
     return dataclasses.replace(report, warnings=[*report.warnings, *remarks])
 

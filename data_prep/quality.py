@@ -10,7 +10,6 @@ from data_prep.formats import suffix_belies
 from data_prep.recording import SAMPLE_RATE, Decoded
 
 DC_SHARE = 0.003
-FEWEST_CLIPS, FEWEST_MINUTES, FEWEST_RECORDINGS = 20, 10.0, 3
 
 
 def recording_gates(path: Path, decoded: Decoded) -> dict[str, str]:
@@ -46,16 +45,3 @@ def slice_gates(gates: dict[str, str], clipped_samples: np.ndarray, start: int, 
     """The gates of a slice: those of its recording, with `clipped` only where the slice itself is."""
     clipped = bool(np.any((clipped_samples >= start) & (clipped_samples < end)))
     return sorted({gate for gate in gates if gate != "clipped"} | ({"clipped"} if clipped else set()))
-
-
-def size_warnings(clips: int, minutes: float, recordings: int) -> list[str]:
-    """What a dataset is too small for."""
-    warnings = []
-    if clips < FEWEST_CLIPS:
-        warnings.append(f"{clips} slices are few: under {FEWEST_CLIPS} an adapter learns them by heart.")
-    if minutes < FEWEST_MINUTES:
-        warnings.append(f"{minutes:.1f} minutes are little: from {FEWEST_MINUTES:g} on it learns a style.")
-    if recordings < FEWEST_RECORDINGS:
-        few = "1 recording gives" if recordings == 1 else f"{recordings} recordings give"
-        warnings.append(f"{few} no honest validation: record at least {FEWEST_RECORDINGS}.")
-    return warnings

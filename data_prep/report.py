@@ -9,7 +9,7 @@ from typing import Any
 from data_prep.dataset_folder import Row
 from data_prep.decisions import Decisions
 from data_prep.one_recording import State
-from data_prep.quality import size_warnings
+from data_prep.overview.verdict import Verdict, judge
 from data_prep.recording import SAMPLE_RATE
 from data_prep.rights_questions import Question
 from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
@@ -60,6 +60,7 @@ class Report:
     copies: list[list[str]]
     removed: list[str]
     edited_captions: int
+    verdict: Verdict
     questions: list[Question] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     changed: bool = True
@@ -87,10 +88,6 @@ def build_report(
     taken = [row for row in rows if row["split"] != LEFT_OUT]
     minutes = sum(row["seconds"] for row in taken) / 60
     counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
-    warnings = size_warnings(len(taken), minutes, len(used))
-    warnings += _kept(used, decisions)
-    if not counts[VALIDATION]:
-        warnings.append("Nothing is held out: whether an adapter learns or memorises cannot be told.")
     name_of = {state["pcm_sha256"]: name for name, state in used.items()}
     return Report(
         dataset=str(dataset),
@@ -103,8 +100,9 @@ def build_report(
         copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
         removed=sorted({row["recording"] for row in decisions.before} - set(used)),
         edited_captions=decisions.edited,
+        verdict=judge(rows),
         questions=questions,
-        warnings=warnings,
+        warnings=_kept(used, decisions),
         changed=changed,
     )
 

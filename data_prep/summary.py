@@ -62,6 +62,9 @@ def print_summary(report: Report) -> None:
         console.print(f"[yellow]? {escape(readable(question.sentence))}[/yellow]", soft_wrap=True)
     for sentence in report.warnings:
         console.print(f"[yellow]! {escape(sentence)}[/yellow]", soft_wrap=True)
+    console.print(f"Enough to train on? [bold]{report.verdict.word.capitalize()}.[/bold]", soft_wrap=True)
+    for reason in report.verdict.reasons:
+        console.print(f"- {escape(readable(reason))}", soft_wrap=True)
     unchanged = "" if report.changed else " Nothing has changed."
     console.print(
         f"[bold]{report.slices} slices[/bold] ({report.minutes:.1f} minutes) of {len(report.recordings)} recordings: "

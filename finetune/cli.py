@@ -15,6 +15,7 @@ from data_prep.captions_command import captions
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError
+from data_prep.overview.command import report as report_dataset
 from data_prep.review.command import review
 from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("prep")(prep)
 app.command("captions")(captions)
+app.command("report")(report_dataset)
 app.command("review")(review)
 app.command("train")(train)
 app.command("resume")(resume)
