@@ -29,22 +29,27 @@ def find_recordings(root: Path, leave: Path | None = None) -> tuple[list[Path], 
             faults.append(_fault(folder, "unreadable", f"the folder cannot be opened: {error.strerror}"))
             return
         for path in entries:
-            if path.name.startswith("."):
-                continue
-            if path.is_dir():
-                if _identity(path) not in seen:
-                    walk(path)
-                elif path.is_symlink():
-                    faults.append(_fault(path, "link_loop", _AGAIN))
-                if is_recording(path.suffix) and _is_empty(path):
-                    faults.append(_fault(path, "unreadable", "a folder with the name of an audio file"))
-            elif is_recording(path.suffix) and _is_device(path):
-                faults.append(_fault(path, "unreadable", "a pipe or a device, no file"))
-            elif is_recording(path.suffix):
-                found.append(path)
-            elif path.suffix.lower() in CLOSED_SUFFIXES:
-                reason = f"{path.suffix.lower()} files are not read; export it as WAV or FLAC"
-                faults.append(_fault(path, "foreign_format", reason))
+            if not path.name.startswith("."):
+                try:
+                    look_at(path)
+                except OSError as error:  # a folder that may be listed and not entered
+                    faults.append(_fault(path, "unreadable", f"cannot be looked at: {error.strerror}"))
+
+    def look_at(path: Path) -> None:
+        if path.is_dir():
+            if _identity(path) not in seen:
+                walk(path)
+            elif path.is_symlink():
+                faults.append(_fault(path, "link_loop", _AGAIN))
+            if is_recording(path.suffix) and _is_empty(path):
+                faults.append(_fault(path, "unreadable", "a folder with the name of an audio file"))
+        elif is_recording(path.suffix) and path.exists() and not path.is_file():
+            faults.append(_fault(path, "unreadable", "a pipe or a device, no file"))
+        elif is_recording(path.suffix):
+            found.append(path)
+        elif path.suffix.lower() in CLOSED_SUFFIXES:
+            reason = f"{path.suffix.lower()} files are not read; export it as WAV or FLAC"
+            faults.append(_fault(path, "foreign_format", reason))
 
     walk(root)
     return found, faults
@@ -67,11 +72,3 @@ def _is_empty(folder: Path) -> bool:
         return not any(folder.iterdir())
     except OSError:
         return False  # named already
-
-
-def _is_device(path: Path) -> bool:
-    """Something that opening would wait for; what cannot be looked at is left to be named when it is opened."""
-    try:
-        return path.exists() and not path.is_file()
-    except OSError:
-        return False

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.find_recordings import find_recordings
 from data_prep.recording import SAMPLE_RATE, RecordingFault, decode
 from data_prep.tags import read_tags
 
@@ -91,6 +92,22 @@ def test_a_file_and_a_folder_without_permission_are_named(tmp_path, run_prep):
     finally:
         (recordings / "private").chmod(0o700)
     assert sorted(each["recording"] for each in result.json["left_out"]) == ["locked.wav", "private"]
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_named(tmp_path, monkeypatch):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path.name == "a.wav":
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    found, faults = find_recordings(tmp_path)
+    assert [path.name for path in found] == ["b.wav"]
+    assert [(path.name, fault.gate) for path, fault in faults] == [("a.wav", "unreadable")]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
