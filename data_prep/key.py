@@ -23,7 +23,7 @@ LASTING_SHARE = 0.35
 IN_TUNE = 0.8
 """How closely partials agree on a tuning: 1 is exactly, 0 is anywhere."""
 PITCH_CLASSES, LEAST_OF_EACH = 5, 0.04
-CORRELATES, AHEAD = 0.75, 0.05
+CORRELATES, AHEAD = 0.8, 0.12
 NAMES = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A flat", "A", "B flat", "B")
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)

@@ -29,6 +29,7 @@ PITCH_WINDOW = 4096
 PITCH_AT = (0, 2048, 6144)
 FLOOR_DB = 30.0
 STARTS_DB = -30.0
+TREBLE_HZ = 4000
 
 IN_MUSIC_FRAMES = (1, 3, 6, 15)
 """Frames of each of the slices of a hit in music: to 23, 41, 75 and 162 ms after it."""
@@ -90,6 +91,13 @@ def features_alone(samples: np.ndarray, start: int) -> np.ndarray:
         _pitches(sound[WINDOW // 2 :]),
     ]
     return np.concatenate(values)
+
+
+def treble_share(features: np.ndarray) -> np.ndarray:
+    """(items,) share of the power from 4 kHz up in the first quarter of a second, of hits alone (items, features)."""
+    first = int(np.flatnonzero(BANDS_HZ[1:-1] >= TREBLE_HZ)[0])
+    shares = 10 ** (features[:, : len(BANDS_HZ) - 2] / 10) - 10 ** (-FLOOR_DB / 10)
+    return shares[:, first:].sum(axis=1)
 
 
 def features_in_music(samples: np.ndarray, starts: np.ndarray) -> np.ndarray:
