@@ -30,6 +30,7 @@ from data_prep.overview.page import write_page
 from data_prep.recording import RecordingFault
 from data_prep.report import LeftOut, Report, build_report
 from data_prep.review.journal import JOURNAL
+from data_prep.review.sources import from_here
 from data_prep.rights import Rights
 from data_prep.rights_files import Stated, read_rights
 from data_prep.rights_questions import questions_about
@@ -222,7 +223,7 @@ def _finish(
             "copies": copies,
             "compared": _pcm(used),
             "validation": settings.validation,
-            "library": str(library.root.resolve()),
+            "library": from_here(folder.root, library.root),
         },
     )
     delete_old_states(folder, states)

@@ -25,7 +25,7 @@ LONGEST_SECONDS = 380
 SLOWEST, FASTEST = 20, 400
 MARGIN = SAMPLE_RATE // 2
 """Hits are sought this far beyond a slice, so that those near its ends are true."""
-OF_THE_RECORDING = ("tempo", "metre", "swing", "key")
+OF_THE_RECORDING = ("tempo", "metre", "swing")
 """Facts of the whole take, which its slices share; a single hit has none of them."""
 VERDICTS = ("accepted", "rejected", None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -100,6 +101,15 @@ class Sources:
         return sum(each.samples.shape[1] for each in self._decoded.values())
 
 
+def from_here(dataset: Path, library: Path) -> str | None:
+    """How a library is reached from a dataset; None on another drive. It names no more of this machine than that,
+    and still leads there where both are moved together."""
+    try:
+        return Path(os.path.relpath(library.resolve(), dataset.resolve())).as_posix()
+    except ValueError:
+        return None
+
+
 def library_of(folder: DatasetFolder, given: Path | None) -> Path | None:
     """Where the recordings are: as said, else where the last preparation found them, else nobody knows. PrepError
     for a folder that was said and is not there."""
@@ -109,4 +119,5 @@ def library_of(folder: DatasetFolder, given: Path | None) -> Path | None:
         return given
     memory = folder.read_state(folder.root / HIDDEN / "prep.json") or {}
     known = memory.get("library")
-    return Path(known) if known and Path(known).is_dir() else None
+    library = folder.root / known if isinstance(known, str) else None
+    return library if library and library.is_dir() else None
