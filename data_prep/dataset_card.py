@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset import SPLITS
-from data_prep.files import write_bytes, write_json
+from data_prep.dataset import MANIFEST, SPLITS
+from data_prep.files import file_sha256, write_bytes, write_json
 
 Row = dict[str, Any]
 _LICENCE_TAG = {"cc0": "cc0-1.0", "public_domain": "other", "licensed": "other"}
@@ -26,10 +26,11 @@ def metadata(rows: list[Row]) -> list[Row]:
 
 
 def write(root: Path, rows: list[Row], rights: list[Row]) -> list[bool]:
-    """Write README.md and croissant.json for rows of manifest.jsonl and rights.jsonl; for each whether it changed."""
+    """Write README.md and croissant.json beside manifest.jsonl, for its rows and those of rights.jsonl; for each whether
+    it changed."""
     return [
         write_bytes(root / "README.md", card(rows, rights).encode("utf-8", "backslashreplace")),
-        write_json(root / "croissant.json", croissant(rows, rights)),
+        write_json(root / "croissant.json", croissant(rows, rights, file_sha256(root / MANIFEST))),
     ]
 
 
@@ -108,7 +109,7 @@ def _statements(rows: list[Row], rights: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def croissant(rows: list[Row], rights: list[Row]) -> dict[str, Any]:
+def croissant(rows: list[Row], rights: list[Row], manifest_sha256: str) -> dict[str, Any]:
     """Croissant 1.0 (mlcommons.org/croissant): the manifest as a record set, the audio as file sets."""
     splits = [place for place in SPLITS if any(row["split"] == place for row in rows)]
     return {
@@ -118,11 +119,12 @@ def croissant(rows: list[Row], rights: list[Row]) -> dict[str, Any]:
         "name": "woodshed-percussion",
         "description": f"{len(rows)} captioned slices of percussion recordings.",
         "url": "manifest.jsonl",
+        "citeAs": f"Percussion of {_joined(rights, 'recorded_by')}, sliced by Woodshed",
         "license": ", ".join(dict.fromkeys(str(each["licence"] or each["basis"]) for each in rights)),
         "creator": {"@type": "sc:Person", "name": _joined(rights, "recorded_by")},
         "datePublished": max(str(each["date"]) for each in rights),
         "version": "1.0.0",
-        "distribution": [_manifest_file(), *(_audio_files(place) for place in splits)],
+        "distribution": [_manifest_file(manifest_sha256), *(_audio_files(place) for place in splits)],
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
@@ -143,13 +145,14 @@ def _validation_files(present: bool) -> str:
     return "  - split: validation\n    path: validation/**\n" if present else ""
 
 
-def _manifest_file() -> dict[str, Any]:
+def _manifest_file(sha256: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": "manifest",
         "name": "manifest",
         "contentUrl": "manifest.jsonl",
         "encodingFormat": "application/jsonlines",
+        "sha256": sha256,
     }
 
 
@@ -169,7 +172,7 @@ def _field(name: str, kind: str) -> dict[str, Any]:
         "@id": f"slices/{name}",
         "name": name,
         "dataType": kind,
-        "source": {"fileObject": {"@id": "manifest"}, "extract": {"jsonPath": f"$.{name}"}},
+        "source": {"fileObject": {"@id": "manifest"}, "extract": {"column": name}},
     }
 
 
@@ -197,6 +200,7 @@ _CONTEXT = {
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -216,6 +220,7 @@ _CONTEXT = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "separator": "cr:separator",
     "source": "cr:source",
     "subField": "cr:subField",

@@ -136,11 +136,21 @@ def test_card_and_croissant(library, tmp_path, run_prep):
     assert matter["pretty_name"] == "Percussion of Ada"
     assert matter["task_categories"] == ["text-to-audio"]
     assert "Basis: own_recording" in body
-    croissant = json.loads((tmp_path / "ds" / "croissant.json").read_text())
-    assert croissant["conformsTo"] == "http://mlcommons.org/croissant/1.0"
-    ids = {each["@id"] for each in croissant["distribution"]}
-    for field in croissant["recordSet"][0]["field"]:
-        assert field["source"]["fileObject"]["@id"] in ids
+
+
+def test_mlcroissant_validates_the_description_and_reads_the_manifest_by_it(library, tmp_path, run_prep):
+    import mlcroissant
+
+    run_prep(library, tmp_path / "ds", "--bars", "1")
+    described = mlcroissant.Dataset(jsonld=tmp_path / "ds" / "croissant.json")
+    assert not described.metadata.ctx.issues.errors and not described.metadata.ctx.issues.warnings
+    rows = [json.loads(line) for line in (tmp_path / "ds" / "manifest.jsonl").read_text().splitlines()]
+    read = list(described.records("slices"))
+    assert len(read) == len(rows)
+    for record, row in zip(read, rows, strict=True):
+        assert record["slices/id"].decode() == row["id"] and record["slices/text"].decode() == row["text"]
+        assert record["slices/start_sample"] == row["start_sample"]
+        assert record["slices/seconds"] == pytest.approx(row["seconds"])
 
 
 @pytest.mark.parametrize(
