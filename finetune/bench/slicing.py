@@ -75,9 +75,8 @@ def benchmark(recordings: Path, each: int, seed: int) -> Part:
 NOTES = [
     "Onsets are paired one to one; hits within 30 ms of each other are one onset. Bias: how late onsets paired within "
     "25 ms are. A tempo is right within 0.5 %; octave: or its double or half. The range is from 0.8 to 1.25 of the "
-    "true tempo. Bars: the farthest from its downbeat, when the first downbeat is given; of a drifting take without the "
-    "end of the last bar, where nothing is played. librosa: onset_detect and "
-    "beat_track as they are by default.",
+    "true tempo. Bars: the farthest from its downbeat, when the first downbeat is given; of a drifting take without "
+    "the end of the last bar, where nothing is played. librosa: onset_detect and beat_track as they are by default.",
     "Grooves are built from one_shots/ by two players with tempi, swing and hands of their own: as played, in noise "
     "45 dB below the peak, in halls, at -43 dBFS on 16 bits, and with a tempo that drifts by up to 4 %.",
 ]
