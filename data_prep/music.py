@@ -21,7 +21,7 @@ from data_prep.tags import Tags
 from data_prep.tempo import Tempo, find_tempo
 from data_prep.tempo_grid import FEWEST_ONSETS, coherence, refine
 
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 2.5
 """After a pause of this length what is played has a first beat and a tempo of its own, unless it goes on in time."""
 SAME_OCTAVE = 1.4
 GOES_ON = 0.85
