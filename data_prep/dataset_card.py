@@ -26,8 +26,8 @@ def metadata(rows: list[Row]) -> list[Row]:
 
 
 def write(root: Path, rows: list[Row], rights: list[Row]) -> list[bool]:
-    """Write README.md and croissant.json beside manifest.jsonl, for its rows and those of rights.jsonl; for each whether
-    it changed."""
+    """Write README.md and croissant.json beside manifest.jsonl, for its rows and those of rights.jsonl; for each
+    whether it changed."""
     return [
         write_bytes(root / "README.md", card(rows, rights).encode("utf-8", "backslashreplace")),
         write_json(root / "croissant.json", croissant(rows, rights, file_sha256(root / MANIFEST))),
