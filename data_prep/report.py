@@ -17,7 +17,7 @@ from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
 
 @dataclass(frozen=True)
 class RecordingReport:
-    """One recording that was used. `tempo` is `{bpm, source, confidence, candidates}` or None; `gates` is gate ->
+    """One recording that was used. `tempo` is `{bpm, source, confidence, candidates, followed}` or None; `gates` is gate ->
     sentence; `rests` are stretches that no slice covers: (start, end) in seconds, and why."""
 
     recording: str
@@ -30,6 +30,7 @@ class RecordingReport:
     hits: int
     tempo: dict[str, Any] | None
     metre: dict[str, str]
+    downbeat_source: str
     downbeat_confidence: float | None
     gates: dict[str, str]
     warnings: list[str]
@@ -143,6 +144,7 @@ def _recording_report(name: str, state: State, rows: list[Row], done_now: bool) 
         hits=state["hits"],
         tempo=state["tempo"],
         metre=state["metre"],
+        downbeat_source=state["downbeat_source"],
         downbeat_confidence=state["downbeat_confidence"],
         gates=state["gates"],
         warnings=state["warnings"],

@@ -90,7 +90,7 @@ def _recordings_table(report: Report) -> Table:
             "held out" if each.split == "validation" else each.split,
             *_tempo_cells(each),
             each.metre["value"] + ("" if each.metre["source"] == "default" else f" {each.metre['source']}"),
-            f"{each.downbeat_confidence:.0%}" if each.downbeat_confidence is not None else "",
+            _downbeat(each),
         )
     return table
 
@@ -100,7 +100,18 @@ def _tempo_cells(each: RecordingReport) -> tuple[str, str]:
     if not each.tempo:
         return "none", ""
     heard = "/".join(f"{bpm:.4g}" for bpm in each.tempo["candidates"])
-    return f"{each.tempo['bpm']:.5g} {each.tempo['source']}", heard
+    bars = [bpm for _, bpm in each.tempo["followed"] or ()]
+    followed = f", {min(bars):.4g} to {max(bars):.4g}" if bars else ""
+    return f"{each.tempo['bpm']:.5g} {each.tempo['source']}{followed}", heard
+
+
+def _downbeat(each: RecordingReport) -> str:
+    """Who says where the first bar begins; where it is a guess, how sure."""
+    if not each.tempo:
+        return ""
+    if each.downbeat_source != "first hit" or each.downbeat_confidence is None:
+        return each.downbeat_source
+    return f"{each.downbeat_confidence:.0%}"
 
 
 def _leftovers(report: Report) -> list[str]:

@@ -70,8 +70,8 @@ def measure(wanted: Wanted, device: torch.device) -> Measured:
     with progress_bar("Measuring", WARM_UP + wanted.steps) as report:
         report(0, "making random weights")
         base = random_base(wanted.size, wanted.precision, device)
-        adapter = _attached(base, wanted)
-        step = _step(base, adapter, wanted)
+        adapter = attached(base, wanted)
+        step = make_step(base, adapter, wanted)
         with FlopCounterMode(display=False) as counter:
             step()
         reset_peak(device)
@@ -106,7 +106,7 @@ def measure(wanted: Wanted, device: torch.device) -> Measured:
     )
 
 
-def _attached(base: BaseModel, wanted: Wanted) -> Adapter:
+def attached(base: BaseModel, wanted: Wanted) -> Adapter:
     settings = AdapterSettings(wanted.adapter, wanted.rank, float(wanted.rank), "all")
     adapter = attach(base, settings)
     adapter.train(True)
@@ -126,7 +126,7 @@ def spare_work(base: BaseModel, checkpointing: bool, compile: bool) -> None:
     settle(checkpointing)
 
 
-def _step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], None]:
+def make_step(base: BaseModel, adapter: Adapter, wanted: Wanted) -> Callable[[], None]:
     optimizer = make_optimizer(OptimizerGroup(name=wanted.optimizer), adapter.named_parameters())  # type: ignore[arg-type]
     batch = example_batch(base, wanted.batch_size, wanted.frames)
 

@@ -15,17 +15,11 @@ from typing import get_args
 
 import torch
 
-from finetune.adapter import AdapterSettings, attach
 from finetune.base_model.random_base import random_base
 from finetune.base_model.storage import Precision
-from finetune.bench.training import spare_work
-from finetune.example import example_batch
-from finetune.loss import batch_loss
-from finetune.optimizer import make_optimizer
-from finetune.recipe import OptimizerGroup
+from finetune.bench.training import Wanted, attached, make_step
 
 KINDS = "lora", "dora"
-FRAMES, RANK = 216, 16
 
 
 def main() -> None:
@@ -36,7 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    steps = {kind: make_step(kind, arguments.size, arguments.base_dtype) for kind in KINDS}
+    steps = {kind: step_of(kind, arguments.size, arguments.base_dtype) for kind in KINDS}
     for step in steps.values():
         step()
     seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
@@ -52,21 +46,10 @@ def main() -> None:
         )
 
 
-def make_step(kind: str, size: str, precision: Precision) -> Callable[[], None]:
+def step_of(kind: str, size: str, precision: Precision) -> Callable[[], None]:
+    wanted = Wanted(size, adapter=kind, precision=precision, optimizer="adamw")
     base = random_base(size, precision, torch.device("cpu"))
-    adapter = attach(base, AdapterSettings(kind, RANK, float(RANK), "all"))
-    adapter.train(True)
-    spare_work(base, checkpointing=False, compile=False)
-    optimizer = make_optimizer(OptimizerGroup(name="adamw"), adapter.named_parameters())
-    batch = example_batch(base, 1, FRAMES)
-
-    def step() -> None:
-        batch_loss(base, batch).backward()
-        torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=False)
-
-    return step
+    return make_step(base, attached(base, wanted), wanted)
 
 
 def timed(step: Callable[[], None]) -> tuple[float, float]:
