@@ -75,7 +75,7 @@ def bars(
 def _lines(beats: Beats, beats_per_slice: float, end: int, length: int) -> tuple[Lines, int]:
     """Where slices begin, and how many are whole."""
     first = max(0.0, float(beats.places[0]) - PRE_ROLL)
-    exact = (beats.at(1) - beats.at(0)) * beats_per_slice
+    exact = round((beats.at(1) - beats.at(0)) * beats_per_slice, 6)  # half a sample stays one
     if not beats.steady:
         lines = Lines(lambda number: max(0.0, beats.at(number * beats_per_slice) - PRE_ROLL), None)
         count = 0
