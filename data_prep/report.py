@@ -17,8 +17,11 @@ from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
 
 @dataclass(frozen=True)
 class RecordingReport:
-    """One recording that was used. `tempo` is `{bpm, source, confidence, candidates, followed}` or None; `gates` is gate
-    -> sentence; `rests` are stretches that no slice covers: (start, end) in seconds, and why."""
+    """One recording that was used.
+
+    `tempo` is `{bpm, source, confidence, candidates, followed}` or None; `gates` is gate -> sentence; `rests` are
+    stretches that no slice covers: (start, end) in seconds, and why.
+    """
 
     recording: str
     split: str
