@@ -138,7 +138,9 @@ def _check(table: list[tuple[int, dict[str, str]]], by_id: dict[str, Row], path:
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line, cells by column name) of every row that is not empty."""
-    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=(separator := _separator(path)))
+    text = _text(path)
+    separator = _separator(text)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         found = [(lines.line_num, cells) for cells in lines if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -180,9 +182,9 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _separator(path: Path) -> str:
+def _separator(text: str) -> str:
     """The one that splits the first line into the most cells; what the line `sep=;` says, where Excel wrote it."""
-    first = _text(path).lstrip("\r\n").split("\n", 1)[0].strip("\r")
+    first = text.lstrip("\r\n").split("\n", 1)[0].strip("\r")
     if first.casefold().startswith("sep=") and len(first) == 5:
         return first[4]
     return max(SEPARATORS, key=first.count)

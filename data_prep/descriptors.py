@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
 from data_prep.captions import SWUNG_FROM
+from data_prep.fact import Fact, fact
 from data_prep.key import key
 from data_prep.kit_pieces import heard_pieces
 from data_prep.onsets import Onset
@@ -28,12 +28,6 @@ FEWEST_OFFBEATS = 8
 LONGEST_LOOP_SECONDS = 30.0
 LOOP_STARTS_SECONDS = 0.05
 SHORTEST_NOISE_SECONDS = 1.0
-
-Fact = dict[str, Any]
-
-
-def fact(value: Any, source: str, confidence: float) -> Fact:
-    return {"value": value, "source": source, "confidence": round(confidence, 2)}
 
 
 def describe(piece: np.ndarray, onsets: list[Onset], slicing: Slicing) -> dict[str, Fact]:

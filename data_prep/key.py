@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.fact import fact
 from data_prep.recording import SAMPLE_RATE
 
 WINDOW, HOP = 8192, 4096
@@ -81,4 +82,4 @@ def _best(classes: np.ndarray) -> dict[str, dict[str, Any]]:
     (best, name), (second, _) = sorted(found, reverse=True)[:2]
     if best < CORRELATES or best - second < AHEAD:
         return {}
-    return {"key": {"value": name, "source": "measurement", "confidence": round(best, 2)}}
+    return {"key": fact(name, "measurement", best)}

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.fact import fact
 from data_prep.kit_features import (
     FEATURES_VERSION,
     features_alone,
@@ -150,17 +151,13 @@ def _facts(sure: dict[str, float], counts: dict[str, int]) -> dict[str, dict[str
         return {}
     order = sorted(sure, key=lambda piece: -counts.get(piece, 0))
     confidence = round(min(sure.values()), 2)
-    facts = {"pieces": _fact([IN_CAPTIONS.get(piece, piece) for piece in order], confidence)}
+    facts = {"pieces": fact([IN_CAPTIONS.get(piece, piece) for piece in order], "measurement", confidence)}
     if counts:
-        facts["kit_mix"] = _fact(
-            {IN_CAPTIONS.get(piece, piece): counts[piece] for piece in order}, confidence
+        facts["kit_mix"] = fact(
+            {IN_CAPTIONS.get(piece, piece): counts[piece] for piece in order}, "measurement", confidence
         )
     if all(piece in KIT for piece in order):
-        facts["instruments"] = _fact("Drum Kit", confidence)
+        facts["instruments"] = fact("Drum Kit", "measurement", confidence)
     elif not any(piece in KIT for piece in order):
-        facts["instruments"] = _fact("Percussion", confidence)
+        facts["instruments"] = fact("Percussion", "measurement", confidence)
     return facts
-
-
-def _fact(value: Any, confidence: float) -> dict[str, Any]:
-    return {"value": value, "source": "measurement", "confidence": confidence}

@@ -10,8 +10,9 @@ import numpy as np
 
 from data_prep.beats import Beats, follow, steady_beats
 from data_prep.count_in import find_count_in
-from data_prep.descriptors import Fact, swing
+from data_prep.descriptors import swing
 from data_prep.downbeat import find_anchor, low_weights, place_cues, place_downbeat
+from data_prep.fact import Fact
 from data_prep.metre import Metre, parse_metre
 from data_prep.onsets import HOP, Onset, detect
 from data_prep.recording import SAMPLE_RATE

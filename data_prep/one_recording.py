@@ -16,8 +16,9 @@ from data_prep import near_duplicates, slices
 from data_prep.blocks import release
 from data_prep.clip import clip_wav
 from data_prep.cuts import cut_up, first_bar_line, tempo_of
-from data_prep.descriptors import Fact, describe, fact, named_facts
+from data_prep.descriptors import describe, named_facts
 from data_prep.downbeat import downbeat_confidence
+from data_prep.fact import Fact, fact
 from data_prep.files import file_sha256, replace, write_json
 from data_prep.music import Music, hear
 from data_prep.quality import recording_gates, slice_gates

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.fact import fact
 from data_prep.onsets import Onset
 from data_prep.recording import SAMPLE_RATE
 
@@ -60,7 +61,7 @@ def room(samples: np.ndarray, onsets: list[Onset]) -> dict[str, dict[str, Any]]:
     word = max(shares, key=lambda each: shares[each])
     if shares[word] < SHARE:
         return {}
-    return {"room": {"value": word, "source": "measurement", "confidence": round(0.5 + shares[word] / 2, 2)}}
+    return {"room": fact(word, "measurement", 0.5 + shares[word] / 2)}
 
 
 def _flatness(samples: np.ndarray) -> float:

@@ -12,7 +12,8 @@ import pytest
 from scipy.signal import fftconvolve
 
 from data_prep.captions import variants
-from data_prep.descriptors import Fact, describe
+from data_prep.descriptors import describe
+from data_prep.fact import Fact
 from data_prep.onsets import Onset, detect
 from data_prep.recording import SAMPLE_RATE
 from data_prep.room import room
