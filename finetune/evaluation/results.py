@@ -31,8 +31,8 @@ class Sound:
     """A sound that was generated or is beside them to compare with, as FLAC in the folder of the evaluation.
 
     `kind`: `base`, `adapted` (the recommended adapter), `checkpoint` (another step of the run), `training`, `held out`
-    (a player's own slice). `prompt_set`: `set` (captions of held-out or training clips) or `kept` (fixed prompts outside
-    the set). Sounds of one `pair` have the same prompt and seed.
+    (a player's own slice). `prompt_set`: `set` (captions of held-out or training clips) or `kept` (fixed prompts
+    outside the set). Sounds of one `pair` have the same prompt and seed.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class EffectAt:
-    """Change of the base's predictions by the adapter, relative to them: at a time `t`, in a `block`, at a `strength`."""
+    """Change of predictions by the adapter, relative to the base's: at a time `t`, in a block, at a strength."""
 
     at: str
     relative: float
