@@ -115,6 +115,14 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class LossAtStrength:
+    """Held-out loss of the adapter at a strength; the one at 0 is the base's."""
+
+    strength: float
+    held_out: float
+
+
+@dataclass(frozen=True)
 class Learned:
     """Does it play like the player? `training` is the loss on as many training clips, measured alike."""
 
@@ -124,26 +132,33 @@ class Learned:
     training: LossAgainstBase | None
     distances: list[DistanceTo]
     asked: list[Asked]
+    strengths: list[LossAtStrength] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class KeptAt:
-    """At a strength: distance (squared MMD) of what it plays for prompts outside of the set to what the base plays for
-    them with other seeds, and the relative change of the prediction for these prompts."""
+    """At a strength: distance (squared MMD of drum descriptors) of what it plays for prompts outside of the set to what
+    the base plays for them with other seeds, and the relative change of the prediction for these prompts.
+    `above_floor` is the distance less the floor; `latents` the distance in the base's own latents."""
 
     strength: float
     distance: float
     relative: float
+    latents: float | None = None
+    above_floor: Figure | None = None
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Can it still do what the base could? `floor` is the distance between two sets of seeds of the base itself."""
+    """Can it still do what the base could? `floor` is the distance between two sets of seeds of the base itself,
+    `player` that of the player's training takes to them: as far as another player is."""
 
     verdict: KeptVerdict
     words: str
     floor: float
     strengths: list[KeptAt]
+    player: float | None = None
+    floor_latents: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,3 @@
+"""`woodshed evaluate`: parse, call, print."""
+
+from __future__ import annotations
