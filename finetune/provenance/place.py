@@ -74,7 +74,7 @@ def cards(place: Place) -> dict[str, dict[str, Any]]:
 
 
 def claims_of(place: Place) -> dict[str, Any] | None:
-    """What the header says of where the adapter comes from; None for one made before, or elsewhere, which says nothing."""
+    """What the header says of where the adapter comes from; None for one made before or elsewhere."""
     return next((card[HEADER] for card in cards(place).values() if isinstance(card.get(HEADER), dict)), None)
 
 
