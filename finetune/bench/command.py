@@ -248,6 +248,42 @@ def slicing(
         words.print(escape(note))
 
 
+@app.command()
+def copies(
+    recordings: Annotated[
+        Path,
+        typer.Option(
+            envvar="WOODSHED_RECORDINGS",
+            help="Folder with takes/ and their truth (JSON), loops/ and one_shots/.",
+        ),
+    ] = Path("../shared/recordings"),
+    clips: Annotated[int, typer.Option(min=1, help="Training clips of each player, at most.")] = 4,
+    autoencoder: Annotated[
+        bool, typer.Option(help="Copies through the starter's autoencoder too, as a model makes them.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Other seeds, other playing.")] = 2027,
+    as_json: AsJson = False,
+) -> None:
+    """Near copies planted among ten players: what is found of them, and false alarms where nothing was copied.
+
+    Copies are made quieter, noisy, dull, compressed, cut, stretched, retuned, and through the autoencoder. Some
+    minutes on one core.
+
+    Example: woodshed bench copies --recordings ../shared/recordings
+    """
+    from finetune.bench.copies import benchmark
+
+    part = benchmark(recordings, clips, seed, autoencoder)
+    if as_json:
+        print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
+        return
+    words.print(table([part], "Near copies, measured"))
+    for grid in part.grids:
+        words.print(grid_table(grid))
+    for note in part.notes:
+        words.print(escape(note))
+
+
 def table(parts: list[Part], title: str = "The starter base, measured") -> Table:
     """Every figure of every part."""
     shown = Table("Figure", "Measured", "Target", "Reached", title=title)

@@ -21,10 +21,13 @@ from finetune.evaluation.copies_words import copied_words
 from finetune.evaluation.results import Copied, Copy, CopyVerdict
 
 VERBATIM_FROM = 0.93
-SAME_GROOVE_FROM = 0.80
-SHORT_SECONDS = 1.0
+"""Over two seconds, or the whole of a shorter sound."""
+LONG_VERBATIM_FROM = 0.65
+"""Over three or four: no performance of the same groove stays together with another for so long."""
 SHORT_VERBATIM_FROM = 0.98
-"""Two strokes of one drum are more alike than two bars; and their spectrograms say nothing."""
+"""Under one: two strokes of one drum are more alike than two bars, and their spectrograms say nothing."""
+SAME_GROOVE_FROM = 0.80
+SHORT_SECONDS, LONG_SECONDS = 1.0, 2.5
 ABOVE_HELD_OUT = 0.25
 """A threshold lies this share of the way from the nearest held-out take to identity, or higher."""
 SILENT_PEAK = 1e-4
@@ -94,40 +97,47 @@ def find_copies(
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a likeness is a copy, and what the nearest held-out take has; None without such takes."""
+    """From where on a likeness is a copy, over short stretches, two seconds, and four, and what the nearest held-out
+    take has; None without such takes."""
 
-    waveform: float
     short: float
+    waveform: float
+    long: float
     spectrogram: float
     held_out_waveform: float | None
     held_out_spectrogram: float | None
 
     @classmethod
     def above(cls, waveform: Sequence[list[Match]], spectrogram: Sequence[list[Match]]) -> Thresholds:
-        """Above the matches of held-out takes; short and long stretches each above their own kind."""
-        by_waveform = [match for matches in waveform for match in matches]
-        long = _highest([each for each in by_waveform if not _is_short(each)])
-        short = _highest([each for each in by_waveform if _is_short(each)])
-        groove = _highest([each for matches in spectrogram for each in matches if not _is_short(each)])
-        both = [each for each in (long, short) if each is not None]
+        """Above the matches of held-out takes, each kind above its own."""
+        kinds: dict[str, list[Match]] = {"short": [], "waveform": [], "long": []}
+        for match in (match for matches in waveform for match in matches):
+            kinds[_kind(match)].append(match)
+        short, usual, long = (_highest(kinds[kind]) for kind in ("short", "waveform", "long"))
+        groove = _highest([each for matches in spectrogram for each in matches if _kind(each) != "short"])
         return cls(
-            _raised(VERBATIM_FROM, long),
             _raised(SHORT_VERBATIM_FROM, short),
+            _raised(VERBATIM_FROM, usual),
+            _raised(LONG_VERBATIM_FROM, long),
             _raised(SAME_GROOVE_FROM, groove),
-            max(both, default=None),
+            short if usual is None else usual,
             groove,
         )
 
-    def verdict(self, waveform: Match | None, spectrogram: Match | None) -> CopyVerdict:
-        if waveform and waveform.likeness >= (self.short if _is_short(waveform) else self.waveform):
-            return "verbatim"
-        if spectrogram and not _is_short(spectrogram) and spectrogram.likeness >= self.spectrogram:
-            return "same groove"
-        return "new"
+    def waveform_of(self, match: Match) -> float:
+        return {"short": self.short, "waveform": self.waveform, "long": self.long}[_kind(match)]
+
+    def is_verbatim(self, match: Match) -> bool:
+        return match.likeness >= self.waveform_of(match)
+
+    def is_same_groove(self, match: Match) -> bool:
+        return _kind(match) != "short" and match.likeness >= self.spectrogram
 
 
-def _is_short(match: Match) -> bool:
-    return match.length_seconds < SHORT_SECONDS
+def _kind(match: Match) -> Literal["short", "waveform", "long"]:
+    if match.compared_seconds < SHORT_SECONDS:
+        return "short"
+    return "long" if match.compared_seconds >= LONG_SECONDS else "waveform"
 
 
 def _highest(matches: Sequence[Match]) -> float | None:
@@ -145,22 +155,29 @@ def _copy(
     training: Sequence[PlayedClip],
     thresholds: Thresholds,
 ) -> Copy:
-    """The first match that is a copy; else the likeliest, of the spectrogram if there is one."""
-    verbatim = [each for each in by_waveform if thresholds.verdict(each, None) == "verbatim"]
-    groove = [each for each in by_spectrogram if thresholds.verdict(None, each) == "same groove"]
-    match = next(iter(verbatim + groove + by_spectrogram + by_waveform), None)
+    """By the match that decides: of the waveform where that is a copy, else of the spectrogram where there is one."""
+    waveform = max(by_waveform, key=lambda each: each.likeness - thresholds.waveform_of(each), default=None)
+    spectrogram = next(iter(by_spectrogram), None)
+    verdict: CopyVerdict = "new"
+    if waveform and thresholds.is_verbatim(waveform):
+        verdict = "verbatim"
+    elif spectrogram and thresholds.is_same_groove(spectrogram):
+        verdict = "same groove"
+    match = waveform if verdict == "verbatim" else spectrogram or waveform
     clip = training[match.clip] if match else None
     return Copy(
         sound=name,
-        verdict="verbatim" if verbatim else "same groove" if groove else "new",
+        verdict=verdict,
         clip=clip.id if clip else "",
         recording=clip.recording if clip else "",
-        waveform=_highest(by_waveform) or 0.0,
-        spectrogram=_highest(by_spectrogram) or 0.0,
+        waveform=waveform.likeness if waveform else 0.0,
+        spectrogram=spectrogram.likeness if spectrogram else 0.0,
         shift=match.speed if match else 1.0,
         sound_seconds=match.sound_seconds if match else 0.0,
         clip_seconds=match.clip_seconds if match else 0.0,
         length_seconds=match.length_seconds if match else 0.0,
+        waveform_seconds=waveform.compared_seconds if waveform else 0.0,
+        waveform_threshold=thresholds.waveform_of(waveform) if waveform else thresholds.waveform,
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 WINDOW_SECONDS, STEP_SECONDS = 2.0, 1.0
 """Of a sound, windows of this length are looked for, one in each step; a shorter sound is looked for whole."""
 CANDIDATES = 3
-"""Clips that a first, rough look leaves for the second, for each sound."""
+"""Clips that a first, rough look leaves for the second, for each sound: so many by one window, so many by all."""
+AGREE_SECONDS = 0.005
 EDGE_SECONDS = 0.5
 """By how much a window may stand out over either end of a clip."""
 QUIET_POWER = 1e-4
@@ -21,10 +22,14 @@ FALLS_BY = 0.05
 
 @dataclass(frozen=True)
 class Match:
-    """Where a sound and a clip (its index) are alike, by how much (0..1), and at what speed the clip is played."""
+    """Where a sound and a clip (its index) are alike, by how much (0..1), and at what speed the clip is played.
+
+    The likeness is that of `compared_seconds` where it is highest; they are about as alike for `length_seconds`.
+    """
 
     clip: int
     likeness: float
+    compared_seconds: float
     speed: float
     sound_seconds: float
     clip_seconds: float
@@ -50,18 +55,28 @@ def window_starts(length: int, size: int, step: int) -> list[int]:
     return sorted({*range(0, length - size + 1, step), length - size})
 
 
-def best_of(candidates: Iterable[Candidate], count: int = CANDIDATES) -> list[Candidate]:
-    """The likeliest candidates of different clips, likeliest first."""
-    best: dict[int, Candidate] = {}
+def best_of(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Of different clips, those with the likeliest window, and those that most windows of the sound agree on."""
+    by_clip: dict[int, list[Candidate]] = {}
     for candidate in candidates:
-        if candidate.clip not in best or candidate.likeness > best[candidate.clip].likeness:
-            best[candidate.clip] = candidate
-    return sorted(best.values(), key=lambda each: -each.likeness)[:count]
+        by_clip.setdefault(candidate.clip, []).append(candidate)
+    likeliest = [max(each, key=lambda one: one.likeness) for each in by_clip.values()]
+    agreed = [
+        max(((_agreement(one, each), one) for one in each), key=lambda two: two[0])
+        for each in by_clip.values()
+    ]
+    first = sorted(likeliest, key=lambda one: -one.likeness)[:CANDIDATES]
+    second = [one for _, one in sorted(agreed, key=lambda two: -two[0])[:CANDIDATES]]
+    return list(dict.fromkeys(first + second))
 
 
-def likeliest(matches: Iterable[Match | None]) -> list[Match]:
-    """Those that came to something, likeliest first."""
-    return sorted((each for each in matches if each is not None), key=lambda each: -each.likeness)
+def _agreement(candidate: Candidate, others: Iterable[Candidate]) -> float:
+    return sum(one.likeness for one in others if abs(one.lag - candidate.lag) <= AGREE_SECONDS)
+
+
+def likeliest(matches: Iterable[Match]) -> list[Match]:
+    """The likeliest first."""
+    return sorted(matches, key=lambda each: -each.likeness)
 
 
 def running_correlation(

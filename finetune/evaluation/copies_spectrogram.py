@@ -16,7 +16,6 @@ from scipy.fft import irfft, rfft
 from finetune.evaluation.copies_segments import (
     EDGE_SECONDS,
     STEP_SECONDS,
-    WINDOW_SECONDS,
     Candidate,
     Match,
     best_of,
@@ -26,6 +25,8 @@ from finetune.evaluation.copies_segments import (
     window_starts,
 )
 
+LOOKED_FOR_SECONDS = 4.0
+"""Longer than for the waveform: two seconds of two performances of a groove are too often alike."""
 RATE = 16_000
 HOP = 80
 FRAME_RATE = RATE / HOP
@@ -40,6 +41,8 @@ SPEEDS = tuple(float(1.02**step) for step in range(-6, 7))
 """0.89 to 1.13, close enough that two seconds go together."""
 FINER_SPEEDS = tuple(float(1 + step / 400) for step in range(-4, 5))
 FINER_FRAMES = 12
+COARSE_RATE = FRAME_RATE / COARSE
+LONGEST = round(LOOKED_FOR_SECONDS * SPEEDS[-1] * COARSE_RATE)
 BLOCK = 512
 """Coarse frames that are looked through at once: 10 s."""
 BATCH = 64
@@ -67,23 +70,52 @@ def nearest_by_spectrogram(
     `levels`. `report` hears how many speeds were tried."""
     coarse_sounds, coarse_clips = ([_coarse(each) for each in of] for of in (sounds, clips))
     blocks = Blocks.of(coarse_clips)
+    short = [clip for clip, each in enumerate(coarse_clips) if len(each) < LONGEST]
+    around = Blocks.of(coarse_sounds if short else [])
     found: list[list[Candidate]] = [[] for _ in sounds]
     for number, speed in enumerate(SPEEDS):
-        places, windows = [], []
-        for sound, each in enumerate(coarse_sounds):
-            size = min(len(each), round(WINDOW_SECONDS * FRAME_RATE / COARSE))
-            for start in window_starts(len(each), size, round(STEP_SECONDS * FRAME_RATE / COARSE)):
-                places.append((sound, start))
-                windows.append(at_speed(each[start : start + size], speed))
-        for (sound, start), candidates in zip(places, blocks.look(windows), strict=True):
-            for clip, like, offset in candidates:
-                lag = (offset - start * speed) * COARSE / FRAME_RATE
-                found[sound].append(Candidate(clip, like, speed, lag, start * COARSE / FRAME_RATE))
+        _look_for_windows(coarse_sounds, blocks, speed, found)
+        _look_for_clips(coarse_sounds, around, coarse_clips, short, speed, found)
         report(number + 1)
     return [
-        likeliest(_align(sound, clips[each.clip], each) for each in best_of(candidates))
+        likeliest(match for each in best_of(candidates) for match in _align(sound, clips[each.clip], each))
         for sound, candidates in zip(sounds, found, strict=True)
     ]
+
+
+def _look_for_windows(
+    sounds: Sequence[np.ndarray], blocks: Blocks, speed: float, found: list[list[Candidate]]
+) -> None:
+    """Every window of the sounds, in the clips."""
+    places, windows = [], []
+    for sound, each in enumerate(sounds):
+        size = min(len(each), round(LOOKED_FOR_SECONDS * COARSE_RATE))
+        for start in window_starts(len(each), size, round(STEP_SECONDS * COARSE_RATE)):
+            places.append((sound, start))
+            windows.append(at_speed(each[start : start + size], speed))
+    for (sound, start), heard in zip(places, blocks.look(windows), strict=True):
+        for clip, like, offset in heard:
+            lag = (offset - start * speed) / COARSE_RATE
+            found[sound].append(Candidate(clip, like, speed, lag, start / COARSE_RATE))
+
+
+def _look_for_clips(
+    sounds: Sequence[np.ndarray],
+    blocks: Blocks,
+    clips: Sequence[np.ndarray],
+    short: Sequence[int],
+    speed: float,
+    found: list[list[Candidate]],
+) -> None:
+    """Clips that are shorter than the window of a sound, in the blocks of the sounds."""
+    for clip, heard in zip(
+        short, blocks.look([at_speed(clips[clip], 1 / speed) for clip in short]), strict=True
+    ):
+        for sound, like, offset in heard:
+            if len(clips[clip]) < min(LONGEST, len(sounds[sound]) * speed):
+                found[sound].append(
+                    Candidate(clip, like, speed, -offset * speed / COARSE_RATE, max(0, offset) / COARSE_RATE)
+                )
 
 
 def at_speed(frames: np.ndarray, speed: float) -> np.ndarray:
@@ -117,8 +149,8 @@ class Blocks:
 
     @classmethod
     def of(cls, clips: Sequence[np.ndarray]) -> Blocks:
-        edge = round(EDGE_SECONDS * FRAME_RATE / COARSE)
-        hop = BLOCK - round(WINDOW_SECONDS * SPEEDS[-1] * FRAME_RATE / COARSE) - 1
+        edge = round(EDGE_SECONDS * COARSE_RATE)
+        hop = BLOCK - LONGEST - 1
         owners, begins, lengths, blocks = [], [], [], []
         for clip, frames in enumerate(clips):
             padded = np.pad(frames, ((edge, edge), (0, 0)), mode="minimum") - frames.mean(axis=0)
@@ -181,9 +213,9 @@ class Blocks:
         return (heard / np.sqrt(np.where(heard, spread, 1.0))).astype(np.float32)
 
 
-def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> Match | None:
+def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> list[Match]:
     """The candidate at finer speeds and offsets, and how far sound and clip go together."""
-    size = min(len(sound), round(WINDOW_SECONDS * FRAME_RATE))
+    size = min(len(sound), int(len(clip) / candidate.speed), round(LOOKED_FOR_SECONDS * FRAME_RATE))
     start = max(0, min(round(candidate.at * FRAME_RATE), len(sound) - size))
     about = candidate.lag * FRAME_RATE
     tried = []
@@ -195,14 +227,15 @@ def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> Match |
     _, speed, lag = max(tried)
     first, last = max(0, int(np.ceil(-lag / speed))), min(len(sound), int((len(clip) - 1 - lag) / speed))
     if last - first < size // 2:
-        return None
+        return []
     there = _interpolate(clip, lag + speed * np.arange(first, last))
     starts, likeness = running_correlation(sound[first:last], there, size, 5, centred=True)
     best, begin, end = extent(likeness)
-    at = (first + int(starts[begin])) / FRAME_RATE
-    length = (int(starts[end]) - int(starts[begin]) + min(size, last - first)) / FRAME_RATE
-    value = float(np.clip(likeness[best], 0.0, 1.0))
-    return Match(candidate.clip, value, speed, at, at * speed + lag / FRAME_RATE, length)
+    at, size = first + int(starts[begin]), min(size, last - first)
+    length = int(starts[end]) - int(starts[begin]) + size
+    like = float(np.clip(likeness[best], 0.0, 1.0))
+    times = [frames / FRAME_RATE for frames in (size, at, at * speed + lag, length)]
+    return [Match(candidate.clip, like, times[0], speed, *times[1:])]
 
 
 def _likeness(sound: np.ndarray, clip: np.ndarray, start: int, size: int, speed: float, lag: float) -> float:
@@ -210,5 +243,7 @@ def _likeness(sound: np.ndarray, clip: np.ndarray, start: int, size: int, speed:
     inside = (at >= 0) & (at <= len(clip) - 1)
     if inside.sum() < size // 2:
         return -1.0
-    one = sound[start : start + size][inside]
-    return float(running_correlation(one, _interpolate(clip, at[inside]), size, 1, centred=True)[1][0])
+    one, other = sound[start : start + size][inside], _interpolate(clip, at[inside])
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    scale = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(np.vdot(one, other)) / scale if scale > 1e-3 else -1.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 from scipy.fft import irfft, rfft
+from scipy.signal import butter, sosfilt
 
 from finetune.evaluation.copies_segments import (
     EDGE_SECONDS,
@@ -32,20 +33,29 @@ BLOCK = 32_768
 """Samples at the rough rate that are looked through at once: 8 s."""
 BATCH = 32
 WINDOW_STEP = RATE // 40
+LONG_SECONDS, LONG_FROM_SECONDS = 4.0, 3.0
+"""Where they go together for longer, that counts beside the likeliest two seconds: a base that has learned a clip by
+heart plays it less exactly, but from end to end."""
+AROUND_SECONDS = 0.004
 FRACTIONS = 8
 """Close offsets are tried to an eighth of a sample: half a sample is much to a cymbal."""
 CANCELS_BELOW = 0.01
+SOFT_BELOW_HZ = 200.0
+"""A kick's tone is so low that two performances of it agree when they are milliseconds apart."""
 THREADS = 2
 
 
 def at_8_khz(sound: np.ndarray, sample_rate: int) -> np.ndarray:
     """(channels, samples) → (samples,) float32 at 8 kHz: the mean of the channels, or the louder one where they
-    cancel each other."""
+    cancel each other; softer by 6 dB an octave below 200 Hz."""
     middle = sound.mean(axis=0, dtype=np.float64)
     powers = np.square(sound, dtype=np.float64).mean(axis=1)
     if np.square(middle).mean() < CANCELS_BELOW * powers.max():
         middle = sound[int(np.argmax(powers))]
-    return soxr.resample(np.asarray(middle, np.float32), sample_rate, RATE, quality="VHQ")
+    at_rate = soxr.resample(np.asarray(middle, np.float32), sample_rate, RATE, quality="VHQ")
+    return np.asarray(
+        sosfilt(butter(1, SOFT_BELOW_HZ, "highpass", fs=RATE, output="sos"), at_rate), np.float32
+    )
 
 
 def nearest_by_waveform(
@@ -75,7 +85,7 @@ def nearest_by_waveform(
                 found[sound].append(Candidate(clip, like, 1.0, -at / ROUGH_RATE, max(0, at) / ROUGH_RATE))
         report(clip + 1)
     return [
-        likeliest(_align(sound, clips[each.clip], each) for each in best_of(candidates))
+        likeliest(match for each in best_of(candidates) for match in _align(sound, clips[each.clip], each))
         for sound, candidates in zip(sounds, found, strict=True)
     ]
 
@@ -143,35 +153,35 @@ def _scale(block: np.ndarray, size: int) -> np.ndarray:
     return (heard / np.sqrt(np.where(heard, stretch, 1.0))).astype(np.float32)
 
 
-def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> Match | None:
-    """The candidate to a part of a sample, and how far sound and clip go together."""
+def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> list[Match]:
+    """The candidate to a part of a sample, and how far sound and clip go together: over two seconds, and over four."""
     size = min(round(WINDOW_SECONDS * RATE), len(sound), len(clip))
     lag = _exact_lag(sound, clip, candidate, size)
     whole, part = int(np.floor(lag)), lag - np.floor(lag)
-    shifted = _delayed(sound, part)
     first, last = max(0, -whole), min(len(sound), len(clip) - whole)
     if last - first < size // 2:
-        return None
-    one, other = shifted[first:last, None], clip[first + whole : last + whole, None]
+        return []
+    one = _delayed(sound, part)[first:last, None]
+    other = clip[first + whole : last + whole, None]
+    sizes = [size] + [round(LONG_SECONDS * RATE)] * (last - first >= LONG_FROM_SECONDS * RATE)
+    return [_match(candidate.clip, one, other, first, lag, each) for each in sizes]
+
+
+def _match(clip: int, one: np.ndarray, other: np.ndarray, first: int, lag: float, size: int) -> Match:
+    """Of two aligned waveforms (samples, 1), of which the sound's begins at `first`."""
     starts, likeness = running_correlation(one, other, size, WINDOW_STEP, centred=False)
     best, begin, end = extent(np.abs(likeness))
-    at = first + int(starts[begin])
-    length = int(starts[end]) - int(starts[begin]) + min(size, last - first)
-    return Match(
-        candidate.clip,
-        float(min(1.0, abs(likeness[best]))),
-        1.0,
-        at / RATE,
-        (at + lag) / RATE,
-        length / RATE,
-    )
+    at, size = first + int(starts[begin]), min(size, len(one))
+    length = int(starts[end]) - int(starts[begin]) + size
+    like = float(min(1.0, abs(likeness[best])))
+    return Match(clip, like, size / RATE, 1.0, at / RATE, (at + lag) / RATE, length / RATE)
 
 
 def _exact_lag(sound: np.ndarray, clip: np.ndarray, candidate: Candidate, size: int) -> float:
-    """The lag of the candidate in samples, within two rough ones, to a part of a sample."""
+    """The lag of the candidate in samples, near the rough one, to a part of a sample."""
     start = max(0, min(round(candidate.at * RATE), len(sound) - size))
     window = sound[start : start + size]
-    around = 2 * RATE // ROUGH_RATE
+    around = round(AROUND_SECONDS * RATE)
     begin = start + round(candidate.lag * RATE) - around
     there = _cut(clip, begin, begin + size + 2 * around)
     length = 1 << (len(there) + size).bit_length()

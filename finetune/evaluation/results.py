@@ -165,9 +165,11 @@ class Kept:
 class Copy:
     """The training segment that is nearest to a generated sound.
 
-    `waveform` is the correlation of the waveforms at 8 kHz, `spectrogram` that of the log-mel spectrograms, each at its
-    best offset; `shift` says at what speed (1 is unchanged) the segment was found. Times are in seconds; `clip_seconds`
-    and `sound_seconds` are where the two begin to be alike, `length_seconds` for how long.
+    `waveform` is the correlation of the waveforms at 8 kHz, `spectrogram` that of the log-mel spectrograms, each that
+    of its own nearest segment; `shift` says at what speed (1 is unchanged) the segment was found. Times are in seconds;
+    `clip_seconds` and `sound_seconds` are where the two begin to be alike, `length_seconds` for how long.
+    `waveform_seconds` is the length over which `waveform` was measured, `waveform_threshold` from where on it would be
+    a copy: the longer, the lower. A silent sound has no clip.
     """
 
     sound: str
@@ -180,12 +182,14 @@ class Copy:
     sound_seconds: float
     clip_seconds: float
     length_seconds: float
+    waveform_seconds: float = 2.0
+    waveform_threshold: float = 0.93
 
 
 @dataclass(frozen=True)
 class Copied:
-    """Does it repeat what it was trained on? Thresholds, with what they are calibrated by: how near the player's
-    held-out takes are to the training clips (the highest of each detector)."""
+    """Does it repeat what it was trained on? Thresholds (of the waveform over two seconds), with what they are
+    calibrated by: how near the player's held-out takes are to the training clips (the highest of each detector)."""
 
     verdict: Literal["copies", "same grooves", "new"]
     words: str
