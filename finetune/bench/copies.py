@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from finetune.progress import progress_bar
 
 SAMPLE_RATE = 44_100
 OTHERS = 6
+SOUNDS, CLIPS = 32, 500
 LATENT_NOISE = (0.0, 0.2, 0.4)
 """How far latents of a copy are from those of the clip, as a share of their deviation."""
 SHORT = ("as it is", "12 dB quieter", "inverted", "noise 20 dB below", "MP3, strongest", "begins later")
@@ -41,7 +44,7 @@ def benchmark(recordings: Path, clips: int, seed: int, autoencoder: bool) -> Par
     """Plant copies of `clips` clips of each player, look for them, and for copies where there are none."""
     players = all_players(recordings, clips, seed)
     trials: list[Trial] = []
-    total = len(players) * (2 if autoencoder else 1) + 1
+    total = len(players) * (2 if autoencoder else 1) + 2
     with progress_bar("Copies", total) as report:
         for number, player in enumerate(players):
             others = _others(players, player)
@@ -53,10 +56,15 @@ def benchmark(recordings: Path, clips: int, seed: int, autoencoder: bool) -> Par
         for number, player in enumerate(players if autoencoder else []):
             trials += through_autoencoder(player, seed)
             report(len(players) + 2 + number, player.name)
+        seconds = cost(players)
+        report(total, "cost")
     return Part(
         name="copies",
         title="Near copies",
-        figures=figures(trials),
+        figures=[
+            *figures(trials),
+            Figure(f"{SOUNDS} sounds, {CLIPS} clips and {SOUNDS} held out", seconds, "s"),
+        ],
         notes=NOTES,
         grids=[_grid(trials), _players(trials)],
         details={"trials": [asdict(each) for each in trials]},
@@ -138,6 +146,15 @@ def _tried(player: Player, sounds: Sounds) -> list[Trial]:
 def _others(players: Sequence[Player], player: Player) -> list[np.ndarray]:
     """Clips of the other players, one of each."""
     return [each.training[0].samples for each in players if each is not player][:OTHERS]
+
+
+def cost(players: Sequence[Player]) -> float:
+    """Seconds for as many sounds, clips and held-out takes as a large run has, of five seconds."""
+    clips = [clip for player in players for clip in player.training]
+    sounds = {str(number): clips[number % len(clips)].samples for number in range(SOUNDS)}
+    began = time.perf_counter()
+    find_copies(sounds, islice(cycle(clips), CLIPS), islice(cycle(clips), SOUNDS), SAMPLE_RATE)
+    return time.perf_counter() - began
 
 
 def figures(trials: Sequence[Trial]) -> list[Figure]:

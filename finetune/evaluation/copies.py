@@ -7,7 +7,7 @@ at measured constants and is raised by how near the player's own held-out takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,8 @@ SHORT_SECONDS, LONG_SECONDS = 1.0, 2.5
 ABOVE_HELD_OUT = 0.25
 """A threshold lies this share of the way from the nearest held-out take to identity, or higher."""
 SILENT_PEAK = 1e-4
+WAVEFORM_SHARE = 0.6
+"""Of the time that it takes."""
 
 
 @dataclass(frozen=True)
@@ -51,48 +53,77 @@ class PlayedClip:
         return self.samples if self.decoded is None else self.decoded
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What the detectors hear of a sound or clip: the waveform at 8 kHz and the log-mel levels."""
+
+    id: str
+    recording: str
+    waveform: np.ndarray
+    levels: np.ndarray
+
+
 def find_copies(
     generated: Mapping[str, np.ndarray],
-    training: Sequence[PlayedClip],
-    held_out: Sequence[PlayedClip],
+    training: Iterable[PlayedClip],
+    held_out: Iterable[PlayedClip],
     sample_rate: int,
     report: Callable[[float], None] = lambda share: None,
 ) -> Copied:
     """The nearest training segment of each generated sound (id → (channels, samples)), with verdicts.
 
-    `report` hears the share that is done, 0..1. A silent sound is new, of no clip. Raises WoodshedError for a sound or
-    clip with samples that are no numbers. Cost and figures: docs/bench_copies.md.
+    Clips are taken one after another and may be read as they are needed. `report` hears the share that is done, 0..1.
+    A silent sound is new, of no clip. Raises WoodshedError for a sound or clip with samples that are no numbers. What
+    it finds and costs: docs/bench_copies.md.
     """
-    sounds = {name: _checked(f"The sound '{name}'", sound) for name, sound in generated.items()}
-    clips = [_checked(f"The clip '{clip.id}'", clip.compared) for clip in training]
-    takes = [_checked(f"The clip '{clip.id}'", clip.compared) for clip in held_out]
-    heard = [name for name, sound in sounds.items() if not _is_silent(sound)]
-    calibrating = [take for take in takes if not _is_silent(take)]
-    compared = [sounds[name] for name in heard] + calibrating
+    heard = {
+        name: each
+        for name, sound in generated.items()
+        if (each := _hear(f"The sound '{name}'", name, "", sound, sample_rate))
+    }
+    clips, takes = (_hear_all(of, sample_rate) for of in (training, held_out))
+    compared = [*heard.values(), *takes]
     by_waveform = nearest_by_waveform(
-        [at_8_khz(sound, sample_rate) for sound in compared],
-        [at_8_khz(clip, sample_rate) for clip in clips],
-        lambda done: report(0.5 * done / len(clips)),
+        [each.waveform for each in compared],
+        [clip.waveform for clip in clips],
+        lambda done: report(WAVEFORM_SHARE * done / len(clips)),
     )
     by_spectrogram = nearest_by_spectrogram(
-        [levels(sound, sample_rate) for sound in compared],
-        [levels(clip, sample_rate) for clip in clips],
-        lambda done: report(0.5 + 0.5 * done / len(SPEEDS)),
+        [each.levels for each in compared],
+        [clip.levels for clip in clips],
+        lambda done: report(WAVEFORM_SHARE + (1 - WAVEFORM_SHARE) * done / len(SPEEDS)),
     )
     count = len(heard)
     thresholds = Thresholds.above(by_waveform[count:], by_spectrogram[count:])
     found = dict(zip(heard, zip(by_waveform[:count], by_spectrogram[:count], strict=True), strict=True))
-    nearest = [_copy(name, *found.get(name, ([], [])), training, thresholds) for name in generated]
+    nearest = [_copy(name, *found.get(name, ([], [])), clips, thresholds) for name in generated]
     verdict = _overall([copy.verdict for copy in nearest])
     return Copied(
         verdict=verdict,
-        words=copied_words(verdict, nearest, len(training), len(calibrating), thresholds.held_out_waveform),
+        words=copied_words(verdict, nearest, len(clips), len(takes), thresholds.held_out_waveform),
         waveform_threshold=thresholds.waveform,
         spectrogram_threshold=thresholds.spectrogram,
         held_out_waveform=thresholds.held_out_waveform,
         held_out_spectrogram=thresholds.held_out_spectrogram,
         nearest=nearest,
     )
+
+
+def _hear_all(clips: Iterable[PlayedClip], sample_rate: int) -> list[Heard]:
+    """Those that are not silent."""
+    heard = (_hear(f"The clip '{one.id}'", one.id, one.recording, one.compared, sample_rate) for one in clips)
+    return [each for each in heard if each]
+
+
+def _hear(what: str, id: str, recording: str, sound: np.ndarray, sample_rate: int) -> Heard | None:
+    """None for silence."""
+    if sound.ndim != 2:
+        raise ValueError(f"{what} has the shape {sound.shape}, not (channels, samples).")
+    if not np.isfinite(sound).all():
+        raise WoodshedError(f"{what} holds samples that are no numbers (NaN or infinite); make it anew.")
+    if not sound.size or float(np.abs(sound).max()) < SILENT_PEAK:
+        return None
+    return Heard(id, recording, at_8_khz(sound, sample_rate), levels(sound, sample_rate))
 
 
 @dataclass(frozen=True)
@@ -152,7 +183,7 @@ def _copy(
     name: str,
     by_waveform: list[Match],
     by_spectrogram: list[Match],
-    training: Sequence[PlayedClip],
+    clips: Sequence[Heard],
     thresholds: Thresholds,
 ) -> Copy:
     """By the match that decides: of the waveform where that is a copy, else of the spectrogram where there is one."""
@@ -164,7 +195,7 @@ def _copy(
     elif spectrogram and thresholds.is_same_groove(spectrogram):
         verdict = "same groove"
     match = waveform if verdict == "verbatim" else spectrogram or waveform
-    clip = training[match.clip] if match else None
+    clip = clips[match.clip] if match else None
     return Copy(
         sound=name,
         verdict=verdict,
@@ -185,15 +216,3 @@ def _overall(verdicts: Sequence[CopyVerdict]) -> Literal["copies", "same grooves
     if "verbatim" in verdicts:
         return "copies"
     return "same grooves" if "same groove" in verdicts else "new"
-
-
-def _checked(what: str, sound: np.ndarray) -> np.ndarray:
-    if sound.ndim != 2:
-        raise ValueError(f"{what} has the shape {sound.shape}, not (channels, samples).")
-    if not np.isfinite(sound).all():
-        raise WoodshedError(f"{what} holds samples that are no numbers (NaN or infinite); make it anew.")
-    return sound
-
-
-def _is_silent(sound: np.ndarray) -> bool:
-    return not sound.size or float(np.abs(sound).max()) < SILENT_PEAK

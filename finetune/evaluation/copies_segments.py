@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 WINDOW_SECONDS, STEP_SECONDS = 2.0, 1.0
 """Of a sound, windows of this length are looked for, one in each step; a shorter sound is looked for whole."""
 CANDIDATES = 3
-"""Clips that a first, rough look leaves for the second, for each sound: so many by one window, so many by all."""
+"""Clips that a first, rough look leaves for the second, for each sound."""
 AGREE_SECONDS = 0.005
 EDGE_SECONDS = 0.5
 """By how much a window may stand out over either end of a clip."""
@@ -55,23 +55,23 @@ def window_starts(length: int, size: int, step: int) -> list[int]:
     return sorted({*range(0, length - size + 1, step), length - size})
 
 
+def keep_likelier(best: dict[int, Candidate], candidate: Candidate) -> None:
+    """Keep the likeliest candidate of each clip."""
+    if candidate.clip not in best or candidate.likeness > best[candidate.clip].likeness:
+        best[candidate.clip] = candidate
+
+
 def best_of(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Of different clips, those with the likeliest window, and those that most windows of the sound agree on."""
-    by_clip: dict[int, list[Candidate]] = {}
-    for candidate in candidates:
-        by_clip.setdefault(candidate.clip, []).append(candidate)
-    likeliest = [max(each, key=lambda one: one.likeness) for each in by_clip.values()]
-    agreed = [
-        max(((_agreement(one, each), one) for one in each), key=lambda two: two[0])
-        for each in by_clip.values()
-    ]
-    first = sorted(likeliest, key=lambda one: -one.likeness)[:CANDIDATES]
-    second = [one for _, one in sorted(agreed, key=lambda two: -two[0])[:CANDIDATES]]
-    return list(dict.fromkeys(first + second))
+    """The likeliest."""
+    return sorted(candidates, key=lambda each: -each.likeness)[:CANDIDATES]
 
 
-def _agreement(candidate: Candidate, others: Iterable[Candidate]) -> float:
-    return sum(one.likeness for one in others if abs(one.lag - candidate.lag) <= AGREE_SECONDS)
+def agreed_on(windows: Sequence[Candidate]) -> Candidate:
+    """Of the windows of a sound in one clip, the one whose lag most of the others share, with their summed likeness."""
+    lags, likeness = (np.array([getattr(each, name) for each in windows]) for name in ("lag", "likeness"))
+    together = (np.abs(lags[:, None] - lags) <= AGREE_SECONDS) @ likeness
+    at = int(np.argmax(together))
+    return replace(windows[at], likeness=float(together[at]))
 
 
 def likeliest(matches: Iterable[Match]) -> list[Match]:

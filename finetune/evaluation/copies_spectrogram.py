@@ -20,6 +20,7 @@ from finetune.evaluation.copies_segments import (
     Match,
     best_of,
     extent,
+    keep_likelier,
     likeliest,
     running_correlation,
     window_starts,
@@ -72,19 +73,21 @@ def nearest_by_spectrogram(
     blocks = Blocks.of(coarse_clips)
     short = [clip for clip, each in enumerate(coarse_clips) if len(each) < LONGEST]
     around = Blocks.of(coarse_sounds if short else [])
-    found: list[list[Candidate]] = [[] for _ in sounds]
+    found: list[dict[int, Candidate]] = [{} for _ in sounds]
     for number, speed in enumerate(SPEEDS):
         _look_for_windows(coarse_sounds, blocks, speed, found)
         _look_for_clips(coarse_sounds, around, coarse_clips, short, speed, found)
         report(number + 1)
     return [
-        likeliest(match for each in best_of(candidates) for match in _align(sound, clips[each.clip], each))
+        likeliest(
+            match for each in best_of(candidates.values()) for match in _align(sound, clips[each.clip], each)
+        )
         for sound, candidates in zip(sounds, found, strict=True)
     ]
 
 
 def _look_for_windows(
-    sounds: Sequence[np.ndarray], blocks: Blocks, speed: float, found: list[list[Candidate]]
+    sounds: Sequence[np.ndarray], blocks: Blocks, speed: float, found: list[dict[int, Candidate]]
 ) -> None:
     """Every window of the sounds, in the clips."""
     places, windows = [], []
@@ -96,7 +99,7 @@ def _look_for_windows(
     for (sound, start), heard in zip(places, blocks.look(windows), strict=True):
         for clip, like, offset in heard:
             lag = (offset - start * speed) / COARSE_RATE
-            found[sound].append(Candidate(clip, like, speed, lag, start / COARSE_RATE))
+            keep_likelier(found[sound], Candidate(clip, like, speed, lag, start / COARSE_RATE))
 
 
 def _look_for_clips(
@@ -105,7 +108,7 @@ def _look_for_clips(
     clips: Sequence[np.ndarray],
     short: Sequence[int],
     speed: float,
-    found: list[list[Candidate]],
+    found: list[dict[int, Candidate]],
 ) -> None:
     """Clips that are shorter than the window of a sound, in the blocks of the sounds."""
     for clip, heard in zip(
@@ -113,9 +116,8 @@ def _look_for_clips(
     ):
         for sound, like, offset in heard:
             if len(clips[clip]) < min(LONGEST, len(sounds[sound]) * speed):
-                found[sound].append(
-                    Candidate(clip, like, speed, -offset * speed / COARSE_RATE, max(0, offset) / COARSE_RATE)
-                )
+                at, lag = max(0, offset) / COARSE_RATE, -offset * speed / COARSE_RATE
+                keep_likelier(found[sound], Candidate(clip, like, speed, lag, at))
 
 
 def at_speed(frames: np.ndarray, speed: float) -> np.ndarray:

@@ -20,6 +20,7 @@ from finetune.evaluation.copies_segments import (
     WINDOW_SECONDS,
     Candidate,
     Match,
+    agreed_on,
     best_of,
     extent,
     likeliest,
@@ -67,6 +68,7 @@ def nearest_by_waveform(
     """
     rough_sounds, rough_clips = ([_rough(each) for each in of] for of in (sounds, clips))
     found: list[list[Candidate]] = [[] for _ in sounds]
+    agreed: list[list[Candidate]] = [[] for _ in sounds]
     places = [
         (sound, start)
         for sound, each in enumerate(rough_sounds)
@@ -76,18 +78,39 @@ def nearest_by_waveform(
         [rough_sounds[sound][start:][: _size(rough_sounds[sound])] for sound, start in places]
     )
     for clip, whole in enumerate(rough_clips):
-        for (sound, start), (like, offset) in zip(places, windows.look(whole), strict=True):
-            found[sound].append(Candidate(clip, like, 1.0, (offset - start) / ROUGH_RATE, start / ROUGH_RATE))
-        alone = Windows.of([whole]) if len(whole) < round(WINDOW_SECONDS * ROUGH_RATE) else None
-        for sound, each in enumerate(rough_sounds):
-            if alone and len(whole) < _size(each):  # then it is the clip that is looked for
-                ((like, at),) = alone.look(each)
-                found[sound].append(Candidate(clip, like, 1.0, -at / ROUGH_RATE, max(0, at) / ROUGH_RATE))
+        for sound, candidates in _places_in(clip, whole, rough_sounds, places, windows).items():
+            found[sound].append(max(candidates, key=lambda each: each.likeness))
+            agreed[sound].append(agreed_on(candidates))
         report(clip + 1)
-    return [
-        likeliest(match for each in best_of(candidates) for match in _align(sound, clips[each.clip], each))
-        for sound, candidates in zip(sounds, found, strict=True)
+    chosen = [
+        {(each.clip, each.lag): each for each in best_of(some) + best_of(others)}
+        for some, others in zip(found, agreed, strict=True)
     ]
+    return [
+        likeliest(match for each in some.values() for match in _align(sound, clips[each.clip], each))
+        for sound, some in zip(sounds, chosen, strict=True)
+    ]
+
+
+def _places_in(
+    clip: int,
+    whole: np.ndarray,
+    sounds: Sequence[np.ndarray],
+    places: Sequence[tuple[int, int]],
+    windows: Windows,
+) -> dict[int, list[Candidate]]:
+    """By sound, where its windows are likeliest in the clip; a clip that is shorter is looked for in the sound."""
+    found: dict[int, list[Candidate]] = {}
+    alone = Windows.of([whole]) if len(whole) < round(WINDOW_SECONDS * ROUGH_RATE) else None
+    for sound, each in enumerate(sounds):
+        if alone and len(whole) < _size(each):
+            ((like, at),) = alone.look(each)
+            found[sound] = [Candidate(clip, like, 1.0, -at / ROUGH_RATE, max(0, at) / ROUGH_RATE)]
+    for (sound, start), (like, offset) in zip(places, windows.look(whole), strict=True):
+        if _size(sounds[sound]) <= len(whole):
+            candidate = Candidate(clip, like, 1.0, (offset - start) / ROUGH_RATE, start / ROUGH_RATE)
+            found.setdefault(sound, []).append(candidate)
+    return found
 
 
 def _rough(sound: np.ndarray) -> np.ndarray:
