@@ -12,6 +12,7 @@ from data_prep.bar_lines import Bars, find_bars
 from data_prep.captions import variants
 from data_prep.files import PrepError, read_json_lines
 from data_prep.review.journal import JOURNAL, read_journal, replay
+from data_prep.withdrawn import read_withdrawn, why
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,7 @@ def clips(dataset: Path, split: str | None = None) -> list[Clip]:
     _check_reviews(dataset)
     wanted = (split,) if split else SPLITS[:2]
     recordings = _recordings(dataset / RECORDINGS)
+    withdrawn = _withdrawn(dataset)
     found: list[Clip] = []
     seen: set[str] = set()
     for number, line in enumerate(manifest.read_text("utf-8").split("\n"), start=1):
@@ -70,6 +72,7 @@ def clips(dataset: Path, split: str | None = None) -> list[Clip]:
             raise DatasetError(f"{manifest}, row {number}: the id {clip.id} is there twice; run prep again.")
         seen.add(clip.id)
         if clip.split in wanted:
+            _check_not_withdrawn(clip, withdrawn.get(str(json.loads(line).get("pcm_sha256"))))
             found.append(clip)
     return found
 
@@ -120,6 +123,20 @@ def _check_reviews(dataset: Path) -> None:
         raise DatasetError(
             f"{len(waiting)} reviews of {dataset} are not in its {MANIFEST} yet. If the page is open, wait a second; "
             f"if it ended abruptly, run `woodshed review {dataset}` once, or prep again."
+        )
+
+
+def _withdrawn(dataset: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return read_withdrawn(dataset)
+    except PrepError as error:
+        raise DatasetError(str(error)) from error
+
+
+def _check_not_withdrawn(clip: Clip, gone: dict[str, Any] | None) -> None:
+    if gone is not None:
+        raise DatasetError(
+            f"{clip.recording} was {why(gone)}; {clip.id} is cut from it. Run `woodshed prep` again: it leaves it out."
         )
 
 

@@ -37,6 +37,7 @@ from data_prep.rights_questions import questions_about
 from data_prep.settings import Settings
 from data_prep.split import TRAIN, VALIDATION, split
 from data_prep.timing import read_timing, with_timing
+from data_prep.withdrawn import GATE, Row, read_withdrawn, why
 from data_prep.workers import Job, run_jobs
 from data_prep.writing import delete_old_states, write_dataset
 
@@ -128,7 +129,7 @@ def _states(
     """The state of every recording, and the names of those that were prepared now and not before."""
     states: dict[str, State] = {}
     jobs: list[Job] = []
-    seen_pcm: set[str] = set()
+    seen_pcm = set(read_withdrawn(folder.root))
     hashes = _hashes(library)
     _refuse_another_library(folder, library, hashes)
     timing = read_timing(library.root, library.paths)
@@ -187,7 +188,7 @@ def _finish(
     settings: Settings,
     decisions: Decisions,
 ) -> Report:
-    used, left_out = _used(states, decisions)
+    used, left_out = _used(states, decisions, read_withdrawn(folder.root))
     left_out = sorted([*library.faults, *left_out], key=lambda each: each.recording)
     if not used:
         reasons = "; ".join(f"{each.recording!r}: {each.reason}" for each in left_out[:5])
@@ -238,14 +239,19 @@ def _statements(used: dict[str, State], stated: dict[str, Stated]) -> list[Right
     return [rights[key] for key in sorted(rights)]
 
 
-def _used(states: dict[str, State], decisions: Decisions) -> tuple[dict[str, State], list[LeftOut]]:
-    """The recordings that make slices, or have reviewed ones; the same sound a second time is left out."""
+def _used(
+    states: dict[str, State], decisions: Decisions, withdrawn: dict[str, Row]
+) -> tuple[dict[str, State], list[LeftOut]]:
+    """The recordings that make slices, or have reviewed ones; the same sound a second time is left out, and what was
+    withdrawn."""
     used: dict[str, State] = {}
     left_out: list[LeftOut] = []
     first_with: dict[str, str] = {}
     for name, state in states.items():
         if state["fault"] and not decisions.carries(state):
             left_out.append(LeftOut(name, state["fault"]["gate"], state["fault"]["reason"]))
+        elif gone := withdrawn.get(state["pcm_sha256"]):
+            left_out.append(LeftOut(name, GATE, why(gone)))
         elif state["pcm_sha256"] in first_with:
             reason = f"the same sound, sample for sample, as {first_with[state['pcm_sha256']]}"
             left_out.append(LeftOut(name, "duplicate", reason))

@@ -12,6 +12,8 @@ from finetune.errors import WoodshedError
 from finetune.files import remove_leftovers, write_folder
 from finetune.preparation import Training, prepare
 from finetune.progress import say
+from finetune.provenance.ancestry import record_beginning
+from finetune.provenance.training_set import LEAVES, changed_rows, read_record
 from finetune.rank import is_main
 from finetune.recipe import Recipe
 from finetune.run_folder import Parent, read_parent, recipe_hash, recipe_of, write_recipe
@@ -30,10 +32,13 @@ def begin(run: Path, recipe: Recipe) -> tuple[Training, int]:
         training = prepare(run, recipe)
         if is_main():
             write_recipe(run, recipe)
+            if recipe.adapter.init_from:
+                record_beginning(run, Path(recipe.adapter.init_from))
         return training, 0
     _check_steps(recipe, checkpoint)
     training = prepare(run, recipe, parent, begins=False)
     _check_same(training, checkpoint)
+    _check_record(training)
     if is_main():
         write_recipe(run, recipe)
         _restore_best(training, checkpoint.step)
@@ -68,13 +73,14 @@ def begin_fork(run: Path, recipe: Recipe, parent: Path) -> tuple[Training, int]:
         checkpoint = replace(checkpoint, optimizer={}, facts={**checkpoint.facts, "optimizer": {}})
     load(training, checkpoint)
     if is_main():
-        _write_fork(run, training, checkpoint.step)
+        _write_fork(run, training, checkpoint.step, parent)
     return training, checkpoint.step
 
 
-def _write_fork(run: Path, training: Training, step: int) -> None:
+def _write_fork(run: Path, training: Training, step: int, source: Path) -> None:
     assert training.parent is not None
     with write_folder(run) as folder:
+        record_beginning(folder, source)
         save_checkpoint(folder, checkpoint_of(training, step), keep=1)
         parent = json.dumps(asdict(training.parent), indent=1)
         (folder / "parent.json").write_text(parent + "\n", encoding="utf-8")
@@ -100,6 +106,18 @@ def _check_same(training: Training, checkpoint: Checkpoint) -> None:
     for fact in ("device", "threads", "versions"):
         if was[fact] != now[fact]:
             say(f"{fact}: began with {was[fact]}, now {now[fact]}; the result may differ in the last digits.")
+
+
+def _check_record(training: Training) -> None:
+    """Raises WoodshedError when the dataset says something else of rights or recordings than it did."""
+    if (training.run / LEAVES).is_file():
+        changed = changed_rows(read_record(training.run), training.training_set)
+        if changed:
+            raise WoodshedError(
+                f"What the dataset says of {len(changed)} clips ({', '.join(changed[:3])} …), of their recordings or "
+                "rights, is not what it said when this run began, so it cannot go on as it began. Bring it back, or go "
+                "on as a new run with --fork NAME."
+            )
 
 
 def _restore_best(training: Training, step: int) -> None:

@@ -22,6 +22,9 @@ from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel, find_base, load_base
 from finetune.errors import WoodshedError
 from finetune.files import PART, remove_folder
+from finetune.provenance.derived import derived_facts
+from finetune.provenance.place import IN_FOLDER
+from finetune.provenance.statement import write_statement
 
 Program = Literal["peft", "diffusers", "stable-audio-3", "comfyui", "merged"]
 PROGRAMS: tuple[Program, ...] = ("peft", "diffusers", "stable-audio-3", "comfyui", "merged")
@@ -38,6 +41,7 @@ ROUNDING = 3e-6
 @dataclass(frozen=True)
 class Exported:
     """`error` is relative to the adapter's effect: on predictions where `compared` says so, else on its matrices.
+    `statement` is the file that states what it was made from; None where that is not known.
 
     `effect` is what the adapter changes of a prediction, relative to it; None where there was no base to predict.
     """
@@ -52,6 +56,7 @@ class Exported:
     effect: float | None
     error: float
     notes: list[str] = field(default_factory=list)
+    statement: str | None = None
 
 
 def export(
@@ -73,7 +78,7 @@ def export(
         return _without_base(source, program, out, dtype, trigger)
     plain, reference = _reference(source, base)
     fresh = _load(base)
-    adapter = _described(read_adapter(source, fresh), source, trigger, fresh)
+    adapter, told = _described(read_adapter(source, fresh), source, program, trigger, fresh)
     with _put_in_place(out) as beside:
         if program == "merged":
             stored = _stored_dtype(find_base(base), dtype)
@@ -91,12 +96,13 @@ def export(
         effect = _size(reference - plain)
         error = _size(predicted - reference) / effect if effect else _size(predicted - reference)
         _check_error(error, allowed + ROUNDING * _size(plain) / max(effect, 1e-12), program, stored)
+        _state(beside, within=True)
     if program == "merged" and error > WORTH_TELLING:
         notes.append(
             f"The base's weights are {stored}, which rounds {error:.1%} of the adapter away; --dtype fp32 keeps it."
         )
     relative = effect / _size(plain)
-    return _done(adapter, out, program, stored, base, "predictions", relative, error, notes)
+    return _done(adapter, out, program, stored, base, "predictions", relative, error, [*told, *notes])
 
 
 def _without_base(
@@ -106,13 +112,14 @@ def _without_base(
         raise WoodshedError(
             f"'{source}' does not say where its base lies here; name the base to merge into with --base."
         )
-    adapter = _described(read_adapter(source), source, trigger, None)
+    adapter, told = _described(read_adapter(source), source, program, trigger, None)
     stored = dtype or DEFAULT_DTYPE[program]
     with _put_in_place(out) as beside:
         notes = write_adapter(adapter, program, beside, DTYPES[stored])
         error = _matrix_error(adapter, read_adapter(beside))
         _check_error(error, TOLERANCES[stored], program, stored)
-    return _done(adapter, out, program, stored, None, "matrices", None, error, notes)
+        _state(beside, within=True)
+    return _done(adapter, out, program, stored, None, "matrices", None, error, [*told, *notes])
 
 
 def _reference(source: Path, base: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -138,9 +145,10 @@ def _load(base: str) -> BaseModel:
 
 
 def _described(
-    adapter: LowRankAdapter, source: Path, trigger: str | None, base: BaseModel | None
-) -> LowRankAdapter:
-    """With a title, the trigger word, and the name of the licence beside the base's weights."""
+    adapter: LowRankAdapter, source: Path, program: Program, trigger: str | None, base: BaseModel | None
+) -> tuple[LowRankAdapter, list[str]]:
+    """With a title, the trigger word, the name of the licence beside the base's weights, and what it is written from;
+    and what there is to tell of that."""
     facts = {"title": source.resolve().stem} | adapter.facts
     if trigger:
         facts["trigger"] = trigger
@@ -149,7 +157,16 @@ def _described(
         facts["licence"] = next(
             (line.strip("# \t") for line in lines if line.strip("# \t")), base.licence.name
         )
-    return replace(adapter, facts=facts)
+    facts, told = derived_facts(source, facts, program)
+    return replace(adapter, facts=facts), told
+
+
+def _state(path: Path, within: bool) -> str | None:
+    """State where the adapter in `path` comes from: in a folder while it is written, of a file once it has its name."""
+    if path.is_dir() != within:
+        return None
+    stated = write_statement(path)
+    return str(stated) if stated else None
 
 
 def _stored_dtype(root: Path, dtype: str | None) -> str:
@@ -232,6 +249,17 @@ def _done(
     error: float,
     notes: list[str],
 ) -> Exported:
+    inside = out / IN_FOLDER
     return Exported(
-        str(out), program, dtype, adapter.kinds, len(adapter.modules), base, compared, effect, error, notes
+        out=str(out),
+        program=program,
+        dtype=dtype,
+        kind=adapter.kinds,
+        modules=len(adapter.modules),
+        base=base,
+        compared=compared,
+        effect=effect,
+        error=error,
+        notes=notes,
+        statement=str(inside) if inside.is_file() else _state(out, within=False),
     )

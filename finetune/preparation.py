@@ -32,6 +32,7 @@ from finetune.preflight import check_dataset, check_run
 from finetune.prior import play_prior, prior_prompts
 from finetune.processes import device_of, main_first, make_accelerator, shard
 from finetune.progress import say
+from finetune.provenance.training_set import TrainingSet, check_sounds, read_dataset
 from finetune.recipe import Recipe
 from finetune.run_folder import CACHE, Parent, dataset_hash, recipe_hash
 from finetune.samples import sample_requests
@@ -53,6 +54,7 @@ class Training:
     facts: dict[str, Any]
     parent: Parent | None
     average: MovingAverage | None
+    training_set: TrainingSet
 
     @property
     def origin(self) -> int:
@@ -71,6 +73,8 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
         say(
             "No clips are held out, so no held-out loss is measured: nothing will say when to stop but your ears."
         )
+    check_sounds(clips)
+    training_set = read_dataset(Path(recipe.data.dataset))
     accelerator = make_accelerator(on_cpu(recipe), recipe.training.gradient_accumulation)
     device = device_of(accelerator)
     base, adapter = adapted_base(recipe, device, begins)
@@ -98,7 +102,19 @@ def prepare(run: Path, recipe: Recipe, parent: Parent | None = None, begins: boo
     batches = Batches(base, data, recipe)
     average = make_average(adapter, recipe.training.ema)
     return Training(
-        run, recipe, accelerator, base, data, batches, adapter, optimizer, requests, facts, parent, average
+        run,
+        recipe,
+        accelerator,
+        base,
+        data,
+        batches,
+        adapter,
+        optimizer,
+        requests,
+        facts,
+        parent,
+        average,
+        training_set,
     )
 
 

@@ -14,6 +14,11 @@ from finetune.batches import excerpt_seconds
 from finetune.checkpoint import Checkpoint
 from finetune.optimizer import optimizer_state, restore_optimizer
 from finetune.preparation import Training
+from finetune.provenance.ancestry import read_beginning
+from finetune.provenance.claims import training_claims
+from finetune.provenance.place import HEADER
+from finetune.provenance.statement import write_statement
+from finetune.provenance.training_set import write_record
 
 
 def checkpoint_of(training: Training, step: int) -> Checkpoint:
@@ -44,9 +49,11 @@ def as_used(training: Training) -> Iterator[None]:
 
 
 def write_adapter(training: Training, step: int, folder: Path) -> None:
-    """Write the PEFT folder of the adapter as it is after `step`."""
+    """Write the PEFT folder of the adapter as it is after `step`, with a statement of what it was made from, and beside
+    it in the run what that statement is about."""
+    write_record(training.run, training.training_set)
     with as_used(training):
-        save_adapter(training.adapter, folder, _card(training, step))
+        save_adapter(training.adapter, folder, _card(training, step), write_statement)
 
 
 def _card(training: Training, step: int) -> dict[str, Any]:
@@ -61,5 +68,13 @@ def _card(training: Training, step: int) -> dict[str, Any]:
         "excerpt_seconds": excerpt_seconds(trained, recipe.data.length),
         "dataset_sha256": training.facts["dataset_sha256"],
         "recipe_sha256": training.facts["recipe_sha256"],
+        HEADER: training_claims(
+            recipe,
+            training.facts["recipe_sha256"],
+            training.base,
+            training.training_set,
+            read_beginning(training.run),
+            training.facts["versions"],
+        ),
         **({"parent": asdict(training.parent)} if training.parent else {}),
     }

@@ -8,6 +8,7 @@ it; a duration embedder's lies in the sub-folder `duration_embedder`. The safete
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,23 @@ from safetensors.torch import save
 from finetune.adapter.attach import Adapter, inject
 from finetune.adapter.formats import find_adapter
 from finetune.adapter.formats.peft import CONFIG, PARTS, PREFIX, WEIGHTS, place, read_config
-from finetune.adapter.formats.tensors import read_header, read_tensors, with_header
+from finetune.adapter.formats.tensors import read_header, read_tensors, with_header, with_tensor_hash
 from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel
 from finetune.errors import WoodshedError
 from finetune.files import write_folder
 
 
-def save_adapter(adapter: Adapter, folder: Path, card: dict[str, Any]) -> None:
+def save_adapter(
+    adapter: Adapter,
+    folder: Path,
+    card: dict[str, Any],
+    finish: Callable[[Path], object] = lambda beside: None,
+) -> None:
     """Write the PEFT folder beside `folder` and rename it into place; one that is there is replaced whole.
 
-    `card` must hold `base` and `base_fingerprint`; whatever else it holds is carried along.
+    `card` must hold `base` and `base_fingerprint`; whatever else it holds is carried along. `finish` is called with
+    the folder that is written, before it takes its name.
     """
     state = adapter.state()
     header = {"format": "pt", "woodshed": json.dumps(card, sort_keys=True)}
@@ -39,9 +46,11 @@ def save_adapter(adapter: Adapter, folder: Path, card: dict[str, Any]) -> None:
             own = {
                 PREFIX + n.removeprefix(part + "."): w for n, w in state.items() if n.startswith(part + ".")
             }
-            (here / WEIGHTS).write_bytes(with_header(save(own), header))
+            content = save(own)
+            (here / WEIGHTS).write_bytes(with_header(content, with_tensor_hash(header, content)))
             written = config.to_dict() | {"base_model_name_or_path": card["base"], "inference_mode": True}
             (here / CONFIG).write_text(json.dumps(written, indent=2, sort_keys=True, default=_plain) + "\n")
+        finish(beside)
 
 
 def load_adapter(base: BaseModel, folder: Path, strength: float = 1.0) -> Adapter:

@@ -59,6 +59,11 @@ def fetch_base(repo: str) -> Path:
     return _fetch(repo, [*_FACTS, "model.safetensors", *_text_files(folder)], "model.safetensors")
 
 
+def find_cached_base(repo: str) -> Path | None:
+    """The folder of a base in the Hub's cache; None where it is not there."""
+    return _cached(repo, _FACTS, "model.safetensors", "transformer/config.json")
+
+
 def fetch_text_encoder(repo: str, folder: str, fetch: bool) -> Path:
     """The folder of a text encoder in the Hub's cache, fetched where `fetch` allows it."""
     wanted = f"{folder}/config.json", f"{folder}/model.safetensors"

@@ -6,7 +6,14 @@ import hashlib
 from importlib.resources import files
 from pathlib import Path
 
-from finetune.base_model.hub import DIFFUSERS_PARTS, SHORT_NAMES, fetch_base, hub_name, is_cached
+from finetune.base_model.hub import (
+    DIFFUSERS_PARTS,
+    SHORT_NAMES,
+    fetch_base,
+    find_cached_base,
+    hub_name,
+    is_cached,
+)
 from finetune.base_model.stability.base import CONFIG, WEIGHTS, text_encoder_folder
 from finetune.base_model.stability.cache import file_hash
 from finetune.base_model.stability.geometry import read_geometry
@@ -36,6 +43,14 @@ def find_base(model: str) -> Path:
     return path
 
 
+def find_local_base(model: str) -> Path | None:
+    """The folder of the base called `model` where it lies on this machine; nothing is fetched."""
+    repo = hub_name(model)
+    if model == "starter" or from_home(model).exists():
+        return find_base(model)
+    return find_cached_base(repo) if repo else None
+
+
 def is_base(source: str) -> bool:
     """Whether `source` names a base, not an adapter or a run; nothing is fetched to know it."""
     if source == "starter" or source in SHORT_NAMES:
@@ -62,11 +77,12 @@ def is_stability(root: Path) -> bool:
     return (root / CONFIG).is_file()
 
 
-def fingerprint(root: Path) -> str:
+def fingerprint(root: Path, remembered: bool = True) -> str:
     """SHA-256 over the names and contents of a base's weights and configurations.
 
     Of a base in Stability's layout: model_config.json, model.safetensors and the text encoder's folder, wherever
-    that lies; so a base fetched from the Hub and a copy of its files are the same base.
+    that lies; so a base fetched from the Hub and a copy of its files are the same base. Hashes of large files are
+    `remembered` until their size or time changes.
     """
     if is_stability(root):
         geometry = read_geometry(root / CONFIG)
@@ -77,7 +93,7 @@ def fingerprint(root: Path) -> str:
         named = [(path.relative_to(root).as_posix(), path) for path in _weights_and_configs(root)]
     digest = hashlib.sha256()
     for name, path in sorted(named):
-        digest.update(name.encode() + b"\0" + bytes.fromhex(file_hash(path)))
+        digest.update(name.encode() + b"\0" + bytes.fromhex(file_hash(path, remembered)))
     return digest.hexdigest()
 
 

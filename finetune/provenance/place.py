@@ -14,7 +14,6 @@ from finetune.errors import WoodshedError
 IN_FOLDER, BESIDE = "statement.dsse.json", ".dsse.json"
 COVERED = (".safetensors", ".json")  # weights, and what says how they are used
 HEADER = "provenance"  # its place in the card that a header carries under `woodshed`
-TENSORS = "tensors_sha256"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from finetune.errors import WoodshedError
 from finetune.provenance.dsse import Envelope
 from finetune.provenance.keys import key_id, read_key
+from finetune.provenance.results import Check
 
 State = Literal["signed", "unsigned", "invalid"]
 
@@ -37,6 +38,25 @@ def look_at(envelope: Envelope) -> Signature:
     return Signature(
         "signed" if valid else "invalid", envelope.key_id, valid and envelope.key_id == your_key_id()
     )
+
+
+def judged(envelope: Envelope, trusted: str | None, what: str) -> Check:
+    """Whether an envelope is signed with the key `trusted`, or, where none is named, with this user's own."""
+    name, seen = "signature", look_at(envelope)
+    if seen.state == "invalid":
+        return Check(
+            name, "failed", "The signature is not one of this statement: one of the two was changed."
+        )
+    if seen.state == "unsigned":
+        cure = f"Make a key with `woodshed keys`, then sign it with: woodshed keys --sign {what}"
+        return Check(name, "incomplete", f"The statement is not signed. {cure}")
+    if trusted and seen.key_id != trusted:
+        return Check(name, "failed", f"It is signed with the key {seen.key_id}, and not with {trusted}.")
+    if not trusted and not seen.yours:
+        words = f"It is signed with the key {seen.key_id}. If you know whose that is, say so: --trust {seen.key_id}"
+        return Check(name, "incomplete", words)
+    whose = "your key" if seen.yours else "the key that you trust"
+    return Check(name, "proved", f"It is signed with {whose}, {seen.key_id}.")
 
 
 def your_key_id() -> str | None:

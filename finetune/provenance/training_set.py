@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset import MANIFEST
+from data_prep.dataset import MANIFEST, Clip
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 from finetune.provenance import merkle
-from finetune.provenance.canonical import canonical, read_object, sha256
+from finetune.provenance.canonical import canonical, file_sha256, read_object, sha256
 
 LEAVES, RIGHTS = "training_set.jsonl", "rights.jsonl"
 TRAIN, HELD_OUT = "train", "validation"
@@ -33,10 +33,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`leaves` of both splits by id, and the `rights` statements that they name."""
+    """`leaves` of both splits by id; `rights` are the lines of the dataset's rights.jsonl that they name."""
 
     leaves: list[Row]
-    rights: list[Row]
+    rights: list[bytes]
+
+    def statements(self) -> dict[str, tuple[Row, bytes]]:
+        """Key -> the statement of rights, and its line."""
+        rows = [(read_object(line, "A statement of rights"), line) for line in self.rights]
+        return {str(row.get("rights")): (row, line) for row, line in rows}
 
     def split(self, name: str) -> list[Row]:
         return [leaf for leaf in self.leaves if leaf["split"] == name]
@@ -48,7 +53,7 @@ class TrainingSet:
         return merkle.root(self.hashes(split)).hex()
 
     def files(self) -> dict[str, bytes]:
-        return {LEAVES: _lines(self.leaves), RIGHTS: _lines(self.rights)}
+        return {LEAVES: _lines(map(canonical, self.leaves)), RIGHTS: _lines(self.rights)}
 
     def claims(self) -> Row:
         """What an adapter says of it: roots, counts, the hashes of the two files, and no clip."""
@@ -66,7 +71,7 @@ class TrainingSet:
     def rights_summary(self) -> Row:
         """Of the training clips: by basis how many and how long, the licences and the restrictions, those of which
         nothing is known. No name of a person."""
-        statements = {row.get("rights"): row for row in self.rights}
+        statements = {key: row for key, (row, _) in self.statements().items()}
         by_basis: dict[str, list[Row]] = defaultdict(list)
         unknown = 0
         for leaf in self.split(TRAIN):
@@ -95,15 +100,28 @@ def read_dataset(dataset: Path) -> TrainingSet:
     """The training set of a dataset folder as it is now. WoodshedError where its files cannot be read."""
     rows = [row for row in _read_rows(dataset / MANIFEST) if row[0].get("split") in (TRAIN, HELD_OUT)]
     statements = _read_rows(dataset / RIGHTS) if (dataset / RIGHTS).is_file() else []
-    rights = {row.get("rights"): row for row, _ in statements}
+    rights = {str(row.get("rights")): line for row, line in statements}
     bare = [
         {name: row.get(name) for name in _OF_ROW}
-        | {"rights_sha256": _rights_hash(rights.get(row.get("rights"))), "row_sha256": sha256(line)}
+        | {"rights_sha256": _hash(rights.get(str(row.get("rights")))), "row_sha256": sha256(line)}
         for row, line in sorted(rows, key=lambda each: str(each[0].get("id")))
     ]
-    named = {leaf["rights"] for leaf in bare}
-    kept = [rights[key] for key in sorted(key for key in rights if isinstance(key, str) and key in named)]
-    return TrainingSet(_salted(bare), kept)
+    named = {str(leaf["rights"]) for leaf in bare}
+    return TrainingSet(_salted(bare), [rights[key] for key in sorted(rights.keys() & named)])
+
+
+def check_sounds(clips: Iterable[Clip]) -> None:
+    """Raise WoodshedError for a clip whose file is not the one that the manifest names: no claim on it would hold."""
+    for clip in clips:
+        try:
+            found = file_sha256(clip.path)
+        except OSError as error:
+            raise WoodshedError(f"'{clip.path}' cannot be read: {error.strerror}.") from error
+        if found != clip.clip_sha256:
+            raise WoodshedError(
+                f"'{clip.path}' is not the sound that {MANIFEST} names (its SHA-256 is {found[:12]}… and not "
+                f"{clip.clip_sha256[:12]}…). Delete the file and run `woodshed prep` again, which cuts it anew."
+            )
 
 
 def read_record(folder: Path) -> TrainingSet:
@@ -116,7 +134,7 @@ def read_record(folder: Path) -> TrainingSet:
             or "rights" not in leaf
         ):
             raise WoodshedError(f"'{folder / LEAVES}' holds a row that is no clip of a training set.")
-    return TrainingSet(leaves, [row for row, _ in _read_rows(folder / RIGHTS)])
+    return TrainingSet(leaves, [line for _, line in _read_rows(folder / RIGHTS)])
 
 
 def write_record(folder: Path, training_set: TrainingSet) -> None:
@@ -144,13 +162,8 @@ def _bare(leaf: Mapping[str, Any]) -> Row:
     return {name: value for name, value in leaf.items() if name != "salt"}
 
 
-def _rights_hash(statement: Row | None) -> str | None:
-    return None if statement is None else sha256(canonical(statement))
-
-
-def has_its_rights(leaf: Row, statement: Row | None) -> bool:
-    """Whether `statement` is, to the last word, the one that the leaf was trained under."""
-    return statement is not None and _rights_hash(statement) == leaf.get("rights_sha256")
+def _hash(line: bytes | None) -> str | None:
+    return None if line is None else sha256(line)
 
 
 def _read_rows(path: Path) -> list[tuple[Row, bytes]]:
@@ -166,8 +179,8 @@ def _read_rows(path: Path) -> list[tuple[Row, bytes]]:
     ]
 
 
-def _lines(rows: Iterable[Row]) -> bytes:
-    return b"".join(canonical(row) + b"\n" for row in rows)
+def _lines(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
 
 
 def _recording(leaf: Row) -> str:

@@ -60,7 +60,7 @@ def dataset_artifact(recipe: Recipe) -> wandb.Artifact:
 def checkpoint_artifact(run: Path, recipe: Recipe, wandb_id: str, folder: Path) -> wandb.Artifact:
     """The part of the run's folder that another machine needs to go on from the checkpoint in `folder`."""
     step = step_of(folder)
-    kept = [*_files(folder), *_files(run / "best"), *run.glob("parent.json")]
+    kept = [*_files(folder), *_files(run / "best"), *run.glob("parent.json"), *run.glob("began_with.json")]
     contents: dict[str, bytes | Path] = {file.relative_to(run).as_posix(): file for file in kept}
     contents["recipe.yaml"] = to_yaml(without_folders(recipe)).encode()
     contents["log.jsonl"] = as_lines([row for row in read_log(run) if row["step"] <= step])

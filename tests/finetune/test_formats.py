@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from small_adapters import FACTS, little_base, merge, modules, predict, random_adapter
 
 from finetune.adapter.formats import FORMATS, Format, read_adapter, read_facts, write_adapter
+from finetune.adapter.formats.tensor_hash import tensor_hash
 from finetune.adapter.formats.tensors import write_tensors
 from finetune.adapter.low_rank import LowRankAdapter
 from finetune.base_model import BaseModel
@@ -273,5 +274,10 @@ def test_the_same_adapter_is_the_same_file(tmp_path: Path) -> None:
     one, other = (tmp_path / f"{number}.safetensors" for number in (0, 1))
     assert one.read_bytes() == other.read_bytes()
     with safe_open(one, "pt") as held:
-        assert header.items() <= held.metadata().items()
+        card = json.loads(held.metadata()["woodshed"])
+        assert card == {"step": 1, "tensors_sha256": tensor_hash(one.read_bytes())}
+        assert {key: held.metadata()[key] for key in header} == {
+            **header,
+            "woodshed": held.metadata()["woodshed"],
+        }
         assert all(torch.equal(held.get_tensor(name), tensors[name]) for name in tensors)

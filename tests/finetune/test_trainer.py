@@ -33,8 +33,10 @@ def test_what_a_run_leaves(recipe: Recipe) -> None:
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()) == [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
+        "adapter/statement.dsse.json",
         "best/adapter_config.json",
         "best/adapter_model.safetensors",
+        "best/statement.dsse.json",
         "checkpoints/step-000004/adapter.safetensors",
         "checkpoints/step-000004/optimizer.safetensors",
         "checkpoints/step-000004/state.json",
@@ -43,10 +45,12 @@ def test_what_a_run_leaves(recipe: Recipe) -> None:
         "checkpoints/step-000006/state.json",
         "log.jsonl",
         "recipe.yaml",
+        "rights.jsonl",
         "samples/step-000000/01.wav",
         "samples/step-000000/prompts.json",
         "samples/step-000006/01.wav",
         "samples/step-000006/prompts.json",
+        "training_set.jsonl",
     ]
     assert load_recipe(run / "recipe.yaml", []) == replace(recipe)
     audio, rate = sf.read(run / "samples/step-000006/01.wav")

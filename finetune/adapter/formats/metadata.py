@@ -15,6 +15,7 @@ from finetune.adapter.formats.geometry import geometry_of
 from finetune.adapter.low_rank import LowRankAdapter
 
 CARD = "woodshed"
+TENSORS = "tensors_sha256"  # of the card: the hash of the tensors in the same file
 _MODELSPEC = {
     "title": "modelspec.title",
     "licence": "modelspec.license",
@@ -38,6 +39,7 @@ def facts_of(header: Mapping[str, str], format: str) -> dict[str, str]:
         facts["parent"] = f"{parent.get('name')}, step {parent.get('step')}"
     if card.get("name"):
         facts.setdefault("title", str(card["name"]))
+    card.pop(TENSORS, None)  # it is of that one file
     if card:
         facts[CARD] = json.dumps(card, sort_keys=True)
     return facts

@@ -12,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from finetune.adapter.formats.metadata import CARD, TENSORS
+from finetune.adapter.formats.tensor_hash import tensor_hash
 from finetune.errors import WoodshedError
 from finetune.files import write_file
 
@@ -86,7 +88,15 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], header: Mappi
     start = 8 + int.from_bytes(content[:8], "little")
     digest = hashlib.sha256(memoryview(content)[start:]).hexdigest()
     hashes = {key: form.format(digest) for key, form in _HASH_KEYS.items()}
-    write_file(path, with_header(content, {"format": "pt", **header, **hashes}))
+    write_file(path, with_header(content, with_tensor_hash({"format": "pt", **header, **hashes}, content)))
+
+
+def with_tensor_hash(header: Mapping[str, str], content: bytes) -> dict[str, str]:
+    """The header, whose card, where it has one, says the hash of the tensors in `content`."""
+    if CARD not in header:
+        return dict(header)
+    card = json.loads(header[CARD]) | {TENSORS: tensor_hash(content)}
+    return {**header, CARD: json.dumps(card, sort_keys=True)}
 
 
 def with_header(content: bytes, header: Mapping[str, str]) -> bytes:

@@ -33,8 +33,8 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE).expanduser().parent / "woodshed"
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's contents; of a large one remembered, until its size or time changes.
+def file_hash(path: Path, remembered: bool = True) -> str:
+    """SHA-256 of a file's contents; of a large one remembered, until its size or time changes, unless told not to.
 
     Raises WoodshedError for a file of the hub's cache whose contents are not those that its name promises.
     """
@@ -42,7 +42,7 @@ def file_hash(path: Path) -> str:
     size = real.stat().st_size
     facts = {"path": str(real), "bytes": size, "changed": real.stat().st_mtime_ns}
     note = cache_folder() / "hashes" / f"{hashlib.sha256(str(real).encode()).hexdigest()[:32]}.json"
-    if size >= SMALLEST_BYTES:
+    if size >= SMALLEST_BYTES and remembered:
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(note.read_text(encoding="utf-8"))
             if {key: known[key] for key in facts} == facts:
