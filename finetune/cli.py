@@ -23,6 +23,7 @@ from finetune.command_line import STOPPED, AsJson, report, words
 from finetune.errors import WoodshedError
 from finetune.generate_command import generate
 from finetune.plan_command import plan
+from finetune.provenance_commands import keys, prove_inclusion, verify, withdraw
 from finetune.train_command import resume, train
 
 app = typer.Typer(
@@ -47,6 +48,10 @@ app.command("generate")(generate)
 app.command("export")(export)
 app.command("convert")(convert)
 app.command("inspect")(inspect)
+app.command("keys")(keys)
+app.command("verify")(verify)
+app.command("prove-inclusion")(prove_inclusion)
+app.command("withdraw")(withdraw)
 app.add_typer(bench, name="bench")
 FAILED = 1
 
