@@ -21,6 +21,7 @@ from finetune.adapter_commands import convert, export, inspect
 from finetune.bench.command import app as bench
 from finetune.command_line import STOPPED, AsJson, report, words
 from finetune.errors import WoodshedError
+from finetune.evaluate_command import evaluate
 from finetune.generate_command import generate
 from finetune.plan_command import plan
 from finetune.provenance_commands import keys, prove_inclusion, verify, withdraw
@@ -45,6 +46,7 @@ app.command("train")(train)
 app.command("resume")(resume)
 app.command("plan")(plan)
 app.command("generate")(generate)
+app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("convert")(convert)
 app.command("inspect")(inspect)

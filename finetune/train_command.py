@@ -44,7 +44,8 @@ def train(
 
     The base stays frozen; audio and captions are encoded once and cached. Ctrl-C saves a checkpoint and stops;
     woodshed resume goes on from it, bit for bit. SIGUSR1 saves one and goes on. Listen to samples/ while it runs.
-    RUN/adapter is the adapter at the end, RUN/best the one with the lowest held-out loss.
+    RUN/adapter is the adapter at the end, RUN/best the one with the lowest held-out loss. With evaluation.at_end=true
+    the run is evaluated then, as by woodshed evaluate RUN.
 
     Runs of --sweep lie in OUTPUT.ROOT/NAME/, named by their values; the same command goes on with what was stopped.
 
@@ -116,9 +117,26 @@ def _report(result: RunResult, as_json: bool) -> None:
         )
     if result.status != "stopped":
         lines.append(f"Hear it: woodshed generate {result.run} -p '…' -o hear.wav")
+        _evaluate(result.run)
     report(result, as_json, escape("\n".join(lines)))
     if result.status == "stopped":
         raise typer.Exit(STOPPED)
+
+
+def _evaluate(run: Path) -> None:
+    """Evaluate a run that is over, where its recipe says so. What fails then does not make the training fail."""
+    from finetune.errors import WoodshedError
+    from finetune.run_folder import recipe_of
+
+    group = recipe_of(run).evaluation
+    if not group.at_end:
+        return
+    from finetune.evaluate_command import evaluate_at_end
+
+    try:
+        evaluate_at_end(run, group)
+    except WoodshedError as error:
+        words.print(escape(f"The run is done and was not evaluated: {error}"), soft_wrap=True)
 
 
 def _report_sweep(done: Sweep, as_json: bool) -> None:

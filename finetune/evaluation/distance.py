@@ -42,11 +42,20 @@ def describe_clip(sound: np.ndarray, sample_rate: int) -> np.ndarray:
 
     `sound`: (channels, samples). A clip shorter than a window is one window.
     """
+    return describe_frames(log_mel(levelled(sound), sample_rate, BANDS, HOP), sample_rate / HOP)
+
+
+def levelled(sound: np.ndarray) -> np.ndarray:
+    """(channels, samples) at one loudness, LEVEL_DB of full scale as root mean square."""
     loudness = np.sqrt(np.square(sound, dtype=np.float64).mean()) + 1e-9
-    level = log_mel(sound * (10 ** (LEVEL_DB / 20) / loudness), sample_rate, BANDS, HOP)
-    frames, step = (round(seconds * sample_rate / HOP) for seconds in (WINDOW_SECONDS, STEP_SECONDS))
-    starts = range(0, max(1, level.shape[1] - frames + 1), step)
-    windows = [level[:, start : start + frames] for start in starts]
+    return sound * (10 ** (LEVEL_DB / 20) / loudness)
+
+
+def describe_frames(values: np.ndarray, frames_per_second: float) -> np.ndarray:
+    """(windows, 2 · rows): mean and deviation over time of each row of (rows, frames), in windows of half a second."""
+    frames, step = (max(1, round(each * frames_per_second)) for each in (WINDOW_SECONDS, STEP_SECONDS))
+    starts = range(0, max(1, values.shape[1] - frames + 1), step)
+    windows = [values[:, start : start + frames] for start in starts]
     return np.stack([np.concatenate([window.mean(1), window.std(1)]) for window in windows])
 
 
@@ -66,6 +75,18 @@ def compare(
     b, a, t, h = (
         [describe_clip(sound, sample_rate) for sound in of] for of in (base, adapted, training, held_out)
     )
+    return compare_described(b, a, t, h, seed)
+
+
+def compare_described(
+    base: Sequence[np.ndarray],
+    adapted: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    held_out: Sequence[np.ndarray],
+    seed: int = 0,
+) -> Distances:
+    """The same of clips that are described already, each (windows, descriptors)."""
+    b, a, t, h = list(base), list(adapted), list(training), list(held_out)
     played = np.concatenate(t + h)
     centre, scale = played.mean(0), played.std(0) + 1e-3
     b, a, t, h = ([(clip - centre) / scale for clip in of] for of in (b, a, t, h))

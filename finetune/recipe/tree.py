@@ -146,6 +146,17 @@ class SamplesGroup:
 
 
 @dataclass
+class EvaluationGroup:
+    at_end: bool = option(False, "evaluate the run when its training ends, as `woodshed evaluate` does")
+    sounds: int = option(
+        6, "captions of held-out and of training clips, and other prompts, that are played", low=2
+    )
+    seeds: int = option(2, "sounds for each of them", low=1)
+    steps: int = option(30, "Euler steps of each sound", low=1, high=1000)
+    minutes: float | None = option(None, "play fewer, so that it takes about so long; null: all", above=0)
+
+
+@dataclass
 class TrackingGroup:
     wandb: Literal["off", "offline", "online"] = option(
         "off", "Weights & Biases: off, kept on this disk, or sent"
@@ -173,6 +184,7 @@ class Recipe:
     optimizer: OptimizerGroup = field(default_factory=OptimizerGroup)
     validation: ValidationGroup = field(default_factory=ValidationGroup)
     samples: SamplesGroup = field(default_factory=SamplesGroup)
+    evaluation: EvaluationGroup = field(default_factory=EvaluationGroup)
     tracking: TrackingGroup = field(default_factory=TrackingGroup)
     output: OutputGroup = field(default_factory=OutputGroup)
 

@@ -40,7 +40,7 @@ def test_every_key_has_a_line_of_help() -> None:
     assert all(10 < len(metadata["help"]) < 100 for metadata in keys.values())
     groups = list(dict.fromkeys(name.partition(".")[0] for name in keys))
     assert ", ".join(groups) == (
-        "name, seed, base, data, adapter, training, optimizer, validation, samples, tracking, output"
+        "name, seed, base, data, adapter, training, optimizer, validation, samples, evaluation, tracking, output"
     )
 
 
