@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from finetune.evaluation.results import Copy, Evaluation, Sound
 
 NAMES = {"base": "Base", "adapted": "Adapted", "held out": "Your take", "training": "Training clip"}
+OWN = ["held out", "training"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ def arrange(evaluation: Evaluation) -> Rows:
 def _pair(name: str, members: list[Sound], own: Sound | None) -> Row:
     ordered = sorted(members, key=lambda sound: (sound.kind != "base", sound.strength or 0.0))
     several = sum(sound.kind == "adapted" for sound in members) > 1
-    takes = [Take(sound, _name(sound, several)) for sound in ordered]
-    takes += [Take(own, NAMES["held out"])] if own else []
+    takes = [*(Take(sound, _name(sound, several)) for sound in ordered), *_own(own)]
     return Row(f"pair-{name}", members[0].prompt, _about(ordered), takes)
 
 
@@ -96,10 +96,16 @@ def _about(members: Iterable[Sound]) -> str:
 
 
 def _own_take(sound: Sound, sounds: list[Sound]) -> Sound | None:
-    """The player's own take for a prompt: the one of the same pair, or else of the same caption."""
-    takes = [each for each in sounds if each.kind == "held out"]
+    """The player's own take for a prompt: of the same pair, or else of the same caption, held out before trained on."""
+    takes = sorted((each for each in sounds if each.kind in OWN), key=lambda each: OWN.index(each.kind))
     same = [each for each in takes if each.pair and each.pair == sound.pair]
     return next(iter(same or [each for each in takes if each.prompt == sound.prompt]), None)
+
+
+def _own(take: Sound | None) -> list[Take]:
+    if take is None:
+        return []
+    return [Take(take, NAMES["held out"] if take.kind == "held out" else "Your take, trained on")]
 
 
 def _hidden(members: list[Sound], own: Sound | None) -> list[tuple[str, str, str | None]]:
@@ -121,9 +127,8 @@ def _over_steps(sounds: list[Sound]) -> list[Row]:
     for number, ((pair, seed), members) in enumerate(groups.items(), start=1):
         members = sorted(members, key=lambda sound: sound.step or 0)
         base = [each for each in sounds if each.kind == "base" and each.pair == pair and each.seed == seed]
-        takes = [Take(sound, _name(sound)) for sound in (*base[:1], *members)]
-        own = _own_take(members[0], sounds)
-        takes += [Take(own, NAMES["held out"])] if own else []
+        own = _own(_own_take(members[0], sounds))
+        takes = [*(Take(sound, _name(sound)) for sound in (*base[:1], *members)), *own]
         rows.append(Row(f"steps-{number}", members[0].prompt, _about(members), takes))
     return rows
 

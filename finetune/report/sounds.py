@@ -111,7 +111,7 @@ def gains(levels: Mapping[str, tuple[float | None, float]]) -> dict[str, float]:
 def picture(sound: np.ndarray, gain_db: float) -> bytes:
     """The log-mel spectrogram from edge to edge of the sound, low below, as PNG of 480 columns: one scale for all."""
     hop = max(1, sound.shape[1] // COLUMNS)
-    levels = log_mel(sound, SAMPLE_RATE, BANDS, hop)[::-1] + gain_db
+    levels = log_mel(sound * 10 ** (gain_db / 20), SAMPLE_RATE, BANDS, hop)[::-1]
     shades = np.clip((levels - FLOOR_DB) / -FLOOR_DB, 0, 1)
     columns = np.linspace(0, shades.shape[1] - 1, COLUMNS).astype(int)
     image = Image.fromarray(np.round(255 * shades[:, columns]).astype(np.uint8), "L").convert("P")
