@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.adapter.formats import diffusers
 from finetune.adapter.formats.peft import WEIGHTS
 from finetune.adapter.formats.tensors import read_header
 from finetune.errors import WoodshedError
 
 IN_FOLDER, BESIDE = "statement.dsse.json", ".dsse.json"
+_WEIGHTS_IN_FOLDER = ("*.safetensors", "transformer/*.safetensors")
 COVERED = (".safetensors", ".json")  # weights, and what says how they are used
 HEADER = "provenance"  # its place in the card that a header carries under `woodshed`
 
@@ -42,11 +44,17 @@ def find_place(path: Path) -> Place:
         path = path / "adapter"
     if path.is_file() and path.name == WEIGHTS and (path.parent / IN_FOLDER).is_file():
         path = path.parent
+    if (path / diffusers.FILE).is_file() and not (path / IN_FOLDER).is_file():
+        path = path / diffusers.FILE
     if path.is_file():
         return Place(path.parent, path.with_name(path.stem + BESIDE), (path.name,), is_folder=False)
     if not path.exists():
         raise WoodshedError(
             f"There is nothing in '{path}' to verify; name a run, an adapter's folder or its file."
+        )
+    if not (path / IN_FOLDER).is_file() and not any(any(path.glob(each)) for each in _WEIGHTS_IN_FOLDER):
+        raise WoodshedError(
+            f"'{path}' holds no adapter: it is neither a run's folder nor that of an adapter."
         )
     files = sorted(
         each.relative_to(path).as_posix()
@@ -56,8 +64,6 @@ def find_place(path: Path) -> Place:
         and not each.name.startswith(".")
         and each != path / IN_FOLDER
     )
-    if not any(name.endswith(".safetensors") for name in files):
-        raise WoodshedError(f"'{path}' holds no adapter: neither a run's nor a .safetensors file.")
     return Place(path, path / IN_FOLDER, tuple(files), is_folder=True)
 
 
