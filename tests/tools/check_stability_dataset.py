@@ -67,7 +67,7 @@ def stand_in_for_torchaudio() -> None:
     sys.modules |= {"torchaudio": module, "torchaudio.transforms": transforms}
 
 
-def _load(name: str, format: str) -> tuple[torch.Tensor, int]:
+def _load(name: str, format: str | None = None) -> tuple[torch.Tensor, int]:
     samples, rate = soundfile.read(name, dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T.copy()), rate
 
