@@ -89,9 +89,10 @@ def cut(samples: np.ndarray, start: int, end: int, gain_db: float, fade_in: int,
 
 
 def gain_for(samples: np.ndarray) -> float:
-    """The one gain of a recording in dB: its peak to -1 dBFS, raised by 24 dB at most."""
+    """The one gain of a recording in dB, to three places: its peak to -1 dBFS at most, raised by 24 dB at most."""
     peak_db = 20 * np.log10(peak(samples))
-    return round(min(PEAK_DBFS - 0.0005 - peak_db, HIGHEST_BOOST_DB), 3)
+    below = 0.00051  # half of the last place, and what float32 may round up
+    return round(min(PEAK_DBFS - below - peak_db, HIGHEST_BOOST_DB), 3)
 
 
 def one_shots(samples: np.ndarray, onsets: list[Onset]) -> tuple[list[Span], list[Rest]]:
