@@ -284,6 +284,36 @@ def copies(
         words.print(escape(note))
 
 
+@app.command()
+def proof(
+    out: Annotated[Path, typer.Option(help="Folder for takes, datasets, runs and their evaluations.")] = Path(
+        "proof"
+    ),
+    sounds: Annotated[int, typer.Option(min=2, help="As of woodshed evaluate.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, help="As of woodshed evaluate.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps of every sound.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluations of three runs whose truth is known: a good one, one that knows four clips by heart, an untrained one.
+
+    Some ten minutes on two cores, most of it the trainings.
+
+    Example: woodshed bench proof --out proof
+    """
+    from finetune.bench.proof import benchmark
+    from finetune.evaluation.score import Settings
+
+    part = benchmark(out, Settings(sounds=sounds, seeds=seeds, steps=steps))
+    if as_json:
+        print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
+        return
+    words.print(table([part], "Evaluations, measured"))
+    for grid in part.grids:
+        words.print(grid_table(grid))
+    for note in part.notes:
+        words.print(escape(note))
+
+
 def table(parts: list[Part], title: str = "The starter base, measured") -> Table:
     """Every figure of every part."""
     shown = Table("Figure", "Measured", "Target", "Reached", title=title)

@@ -44,11 +44,11 @@ def judge_learned(subject: Subject, stage: Stage, losses: Losses) -> Learned:
         )
         for space, describe in spaces(subject.base).items()
     }
-    logged = [row["held_out_loss"] for row in validations(read_log(subject.run))[1:]]
+    logged = [row["held_out_loss"] for row in validations(read_log(subject.run))]
     return learned_of(
         _loss(subject.held_out, losses.held_out),
         _loss(subject.training, losses.training),
-        min(logged, default=None),
+        min(logged[1:]) / logged[0] - 1 if len(logged) > 1 else None,
         distances_to_held_out(described),
         asked_and_got(facts, audio["base"], audio["adapted"]),
         [LossAtStrength(s, float(each.losses.mean())) for s, each in losses.held_out.items()],

@@ -13,9 +13,10 @@ from finetune.evaluation.results import (
     LossAgainstBase,
     LossAtStrength,
 )
+from finetune.watch import STILL
 
 RISEN = 0.01
-"""A held-out loss that is this much above the run's lowest has risen again."""
+"""A held-out loss this much above the run's lowest has risen again."""
 
 
 def learned_of(
@@ -26,7 +27,7 @@ def learned_of(
     asked: Sequence[Asked],
     strengths: Sequence[LossAtStrength],
 ) -> Learned:
-    """`lowest` is the lowest held-out loss of the run's log, None where it has none."""
+    """`lowest` is the lowest held-out loss of the run's log beside its first, -0.3 for 30 % below; None without."""
     verdict = learned_verdict(held_out, training, lowest)
     words = _words(verdict, held_out, training, lowest, distances)
     return Learned(verdict, words, held_out, training, list(distances), list(asked), list(strengths))
@@ -40,19 +41,19 @@ def learned_verdict(
     if held_out is None:
         return "unknown"
     fits = training is not None and training.change.value < 0
-    risen = lowest is not None and held_out.adapted > lowest * (1 + RISEN)
+    risen = lowest is not None and 1 + held_out.change.value > (1 + lowest) * (1 + RISEN)
     if fits and (surely_above(held_out.change) or risen):
         return "overtrained"
     return "learned" if surely_below(held_out.change) else "nothing"
 
 
 def surely_below(change: Figure) -> bool:
-    """Below zero with its whole interval; of one clip alone, where there is none, with its value."""
-    return (change.value if change.high is None else change.high) < 0
+    """Below the base by more than STILL with its whole interval; of one clip alone, which has none, with its value."""
+    return (change.value if change.high is None else change.high) < -STILL
 
 
 def surely_above(change: Figure) -> bool:
-    return (change.value if change.low is None else change.low) > 0
+    return (change.value if change.low is None else change.low) > STILL
 
 
 def percent(change: Figure) -> str:
@@ -83,9 +84,9 @@ def _words(
         "base's",
     }[verdict if verdict != "unknown" else "nothing"]
     if verdict == "overtrained":
-        on_own = f", on its own {percent(training.change)}" if training else ""
-        was = f", and it was {lowest:.4f} before, {held_out.adapted:.4f} now" if lowest is not None else ""
-        said += f"{on_own}{was}."
+        on_own = f"; on its own clips it is {percent(training.change)}" if training else ""
+        was = f"; earlier in the run it was {100 * lowest:+.1f} %" if lowest is not None else ""
+        said += f"{was}{on_own}."
     return " ".join([said, *(_closer(each) for each in distances)])
 
 
