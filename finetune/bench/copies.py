@@ -101,7 +101,7 @@ def through_autoencoder(player: Player, seed: int) -> list[Trial]:
         return base.decode_latents(latents)[0, :, : sound.shape[1]].numpy()
 
     def both(clips: Sequence[PlayedClip]) -> list[PlayedClip]:
-        return [replace(clip, decoded=decoded(clip.samples)) for clip in clips]
+        return [replace(clip, samples=decoded(clip.samples)) for clip in clips]
 
     as_heard = Player(
         player.name,

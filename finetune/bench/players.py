@@ -109,18 +109,19 @@ def _of_kit(kit: Kit, clips: int, seed: int) -> Player:
     trained, held, new = grooves[:clips], grooves[clips : clips + 2], grooves[clips + 2 :]
 
     def clip(number: int, groove: Groove) -> PlayedClip:
-        return PlayedClip(f"groove {number + 1}", f"kit {kit.seed}", _performance(kit, groove, rng))
+        return PlayedClip(f"groove {number + 1}", f"kit {kit.seed}", performance(kit, groove, rng))
 
     return Player(
         f"synthesised {kit.type} {kit.seed}",
         [clip(number, groove) for number, groove in enumerate(trained)],
         [clip(clips + number, groove) for number, groove in enumerate(held)],
-        [_performance(kit, groove, rng) for groove in new],
-        [_performance(kit, groove, rng) for groove in trained],
+        [performance(kit, groove, rng) for groove in new],
+        [performance(kit, groove, rng) for groove in trained],
     )
 
 
-def _performance(kit: Kit, groove: Groove, rng: np.random.Generator) -> np.ndarray:
+def performance(kit: Kit, groove: Groove, rng: np.random.Generator) -> np.ndarray:
+    """(2, samples) of four bars, with a hand of its own each time."""
     hits = play(groove, BARS, rng)
     return mix_down(kit, hits, round(BARS * groove.bar_seconds * SAMPLE_RATE), rng, fold=False)
 

@@ -22,7 +22,7 @@ from finetune.evaluation.results import Copied, Copy, CopyVerdict
 
 VERBATIM_FROM = 0.93
 """Over two seconds, or the whole of a shorter sound."""
-LONG_VERBATIM_FROM = 0.65
+LONG_VERBATIM_FROM = 0.70
 """Over three or four: no performance of the same groove stays together with another for so long."""
 SHORT_VERBATIM_FROM = 0.98
 """Under one: two strokes of one drum are more alike than two bars, and their spectrograms say nothing."""
@@ -39,18 +39,13 @@ WAVEFORM_SHARE = 0.6
 class PlayedClip:
     """A clip of the player, (channels, samples), and the recording it was cut from.
 
-    `decoded` is the clip through the base's autoencoder and back, where that was done: what the base plays has gone
-    through the decoder, so a copy is nearer to it than to the clip itself.
+    Best through the base's autoencoder and back: what the base plays comes out of its decoder, and so is nearer to
+    that than to the clip itself.
     """
 
     id: str
     recording: str
     samples: np.ndarray
-    decoded: np.ndarray | None = None
-
-    @property
-    def compared(self) -> np.ndarray:
-        return self.samples if self.decoded is None else self.decoded
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ def find_copies(
 
 def _hear_all(clips: Iterable[PlayedClip], sample_rate: int) -> list[Heard]:
     """Those that are not silent."""
-    heard = (_hear(f"The clip '{one.id}'", one.id, one.recording, one.compared, sample_rate) for one in clips)
+    heard = (_hear(f"The clip '{one.id}'", one.id, one.recording, one.samples, sample_rate) for one in clips)
     return [each for each in heard if each]
 
 

@@ -38,6 +38,8 @@ LONG_SECONDS, LONG_FROM_SECONDS = 4.0, 3.0
 """Where they go together for longer, that counts beside the likeliest two seconds: a base that has learned a clip by
 heart plays it less exactly, but from end to end."""
 AROUND_SECONDS = 0.004
+CRISP, CRISP_FROM_SECONDS = butter(1, 1000.0, "highpass", fs=RATE, output="sos"), 1.0
+"""What is crisp must agree too: a machine that plays a groove anew differs by parts of a millisecond."""
 FRACTIONS = 8
 """Close offsets are tried to an eighth of a sample: half a sample is much to a cymbal."""
 CANCELS_BELOW = 0.01
@@ -184,20 +186,26 @@ def _align(sound: np.ndarray, clip: np.ndarray, candidate: Candidate) -> list[Ma
     first, last = max(0, -whole), min(len(sound), len(clip) - whole)
     if last - first < size // 2:
         return []
-    one = _delayed(sound, part)[first:last, None]
-    other = clip[first + whole : last + whole, None]
+    aligned = np.stack([_delayed(sound, part)[first:last], clip[first + whole : last + whole]])
+    bands = [aligned, np.asarray(sosfilt(CRISP, aligned))]
     sizes = [size] + [round(LONG_SECONDS * RATE)] * (last - first >= LONG_FROM_SECONDS * RATE)
-    return [_match(candidate.clip, one, other, first, lag, each) for each in sizes]
+    return [_match(candidate.clip, bands, first, lag, each) for each in sizes]
 
 
-def _match(clip: int, one: np.ndarray, other: np.ndarray, first: int, lag: float, size: int) -> Match:
-    """Of two aligned waveforms (samples, 1), of which the sound's begins at `first`."""
-    starts, likeness = running_correlation(one, other, size, WINDOW_STEP, centred=False)
-    best, begin, end = extent(np.abs(likeness))
-    at, size = first + int(starts[begin]), min(size, len(one))
-    length = int(starts[end]) - int(starts[begin]) + size
-    like = float(min(1.0, abs(likeness[best])))
+def _match(clip: int, bands: Sequence[np.ndarray], first: int, lag: float, size: int) -> Match:
+    """Of aligned waveforms (2, samples), of which the sound's begins at `first`. Short strokes are judged whole."""
+    size = min(size, bands[0].shape[1])
+    starts, likeness = _likeness(bands if size >= CRISP_FROM_SECONDS * RATE else bands[:1], size)
+    best, begin, end = extent(likeness)
+    at, length = first + int(starts[begin]), int(starts[end]) - int(starts[begin]) + size
+    like = float(min(1.0, likeness[best]))
     return Match(clip, like, size / RATE, 1.0, at / RATE, (at + lag) / RATE, length / RATE)
+
+
+def _likeness(bands: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where windows begin, and by how much they are alike in that band in which they are less."""
+    each = [running_correlation(a[:, None], b[:, None], size, WINDOW_STEP, centred=False) for a, b in bands]
+    return each[0][0], np.min([np.abs(likeness) for _, likeness in each], axis=0)
 
 
 def _exact_lag(sound: np.ndarray, clip: np.ndarray, candidate: Candidate, size: int) -> float:
