@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -38,9 +39,40 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a page was written."""
+
+    page: Path
+
+
+def report_on(
+    folder: Annotated[
+        Path, typer.Argument(help="A dataset that `woodshed prep` has made, or a run that was evaluated.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a dataset is and whether it is enough to train on; of a run, write its listening page again.
+
+    A dataset: hours, lengths, tempi, kit, captions, problems, and whether it is enough, which also `woodshed prep`
+    says. A run: what `woodshed evaluate` found and the sounds it made, in one file to open in a browser. Both are
+    pages, FOLDER/report.html; nothing else is changed.
+
+    Examples: woodshed report dataset/, woodshed report runs/mykit
+    """
+    if (folder / "recipe.yaml").is_file() and not (folder / "manifest.jsonl").is_file():
+        from finetune.report import write_report
+
+        report(Page(write_report(folder)), as_json, escape(str(folder / "report.html")))
+    else:
+        report_dataset(folder, as_json)
+
+
 app.command("prep")(prep)
 app.command("captions")(captions)
-app.command("report")(report_dataset)
+app.command("report")(report_on)
 app.command("review")(review)
 app.command("train")(train)
 app.command("resume")(resume)

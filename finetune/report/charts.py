@@ -100,7 +100,7 @@ def nice_range(low: float, high: float, from_zero: bool) -> tuple[float, float, 
     return ticks[0], ticks[-1], ticks
 
 
-def _spread(values: Sequence[float], most: int = 6) -> list[float]:
+def _spread(values: Sequence[float], most: int = 8) -> list[float]:
     """Not more than `most` of them, evenly, first and last among them."""
     if len(values) <= most:
         return list(values)

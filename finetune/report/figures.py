@@ -60,7 +60,7 @@ def _effect(evaluation: Evaluation) -> list[Chart]:
         ("by block of the transformer", effect.blocks, "block, from the text side to the sound",
          "How far the signal after each block has moved from the base's: where in the model the adapter works."),
         ("by strength", effect.strengths, "strength",
-         "How the change grows with strength. A line that bends upwards beyond 1 says that more strength distorts."),
+         "How the change grows with strength. Steps that grow beyond 1 say that more strength distorts."),
     ]  # fmt: skip
     charts = []
     for title, at, x_name, words in parts:

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 from PIL import Image
+from typer.testing import CliRunner
 
 from finetune.audio_files import read_audio
+from finetune.cli import app
 from finetune.errors import WoodshedError
 from finetune.evaluation.results import Copied, Evaluation, Figure
 from finetune.provenance import Described
@@ -269,3 +271,11 @@ def test_rights_lineage_and_signature_are_shown(
                  "It is said <here>.", "Of 2 clips no right is stated"):  # fmt: skip
         assert said in words, said
     assert ("k3y" in words) == (state == "signed")
+
+
+def test_the_command_writes_the_page_of_a_run_again(tmp_path: Path) -> None:
+    write_run(tmp_path / "mykit", bare())
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "mykit"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"ok": True, "page": str(tmp_path / "mykit" / "report.html")}
+    assert (tmp_path / "mykit" / "report.html").is_file()
