@@ -1,4 +1,5 @@
-"""The whole road in minutes: a synthesised library, prep, train, and the base and the adapter asked the same things."""
+"""The whole road in minutes: a synthesised library, prep, train, the base and the adapter asked the same things, and an
+evaluation."""
 
 from __future__ import annotations
 
@@ -16,16 +17,21 @@ from finetune.adapter import load_adapter
 from finetune.audio_files import write_audio
 from finetune.base_model.starter.library import write_library
 from finetune.errors import WoodshedError
+from finetune.evaluation.evaluate import evaluate
+from finetune.evaluation.results import Recommendation
+from finetune.evaluation.score import Settings as Amount
 from finetune.generate import Request, generate
 from finetune.hear import load
 from finetune.pictures import draw_spectrograms
 from finetune.progress import say
 from finetune.recipe import Recipe, load_recipe
 from finetune.rehearsal import affordable_steps
+from finetune.report import write_report
 from finetune.trainer import train
 
 TRIGGER = "shedkit"
 PARTS = ("library", "dataset", "runs", "audio")
+EVALUATED = Amount(sounds=2, seeds=1, guidance=3.0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class DemoResult:
     steps: int
     seconds: float
     pairs: list[Pair]
+    recommendation: Recommendation
+    page: Path
 
     def story(self) -> str:
         """What was done and where it lies, for a person."""
@@ -68,6 +76,8 @@ class DemoResult:
                 f"    adapted  {pair.adapted}",
                 f"    both     {pair.spectrogram}",
             ]
+        said = self.recommendation
+        lines += [f"Evaluated: {said.action}. {said.words}", f"Figures and sounds on one page: {self.page}"]
         return "\n".join([*lines, f"Done in {self.seconds / 60:.1f} minutes."])
 
 
@@ -75,12 +85,12 @@ def run_demo(out: Path, minutes: float) -> DemoResult:
     """Do everything anew under `out`. Raises WoodshedError when `out` holds something else than a demo."""
     began = time.monotonic()
     _clear(out)
-    say("1/4  A drummer plays: synthesising the takes")
+    say("1/5  A drummer plays: synthesising the takes")
     write_library(out / "library")
-    say("2/4  Slicing, describing and captioning them")
+    say("2/5  Slicing, describing and captioning them")
     rights = Rights(Basis.own_recording, "Woodshed's own drum synthesiser")
     prepare(out / "library", out / "dataset", rights, Settings(Slicing.bars, bars=2, trigger=TRIGGER))
-    say("3/4  Training an adapter on the starter base")
+    say("3/5  Training an adapter on the starter base")
     recipe = _recipe(out)
     steps = affordable_steps(recipe, minutes)
     result = train(replace(recipe, training=replace(recipe.training, steps=steps)))
@@ -92,12 +102,15 @@ def run_demo(out: Path, minutes: float) -> DemoResult:
         raise WoodshedError(
             "The demo's dataset has no held-out take; this is a fault of Woodshed, please report it."
         )
-    say("4/4  Asking the base and the adapter for the same things")
+    say("4/5  Asking the base and the adapter for the same things")
     pairs = _compare(out, result.run)
+    say("5/5  Evaluating the adapter")
+    found = evaluate(result.run, EVALUATED)
     return DemoResult(
         library=out / "library", dataset=out / "dataset", run=result.run,
         held_out_loss_before=result.held_out_loss_before, held_out_loss_after=result.held_out_loss_after,
-        steps=result.step, seconds=time.monotonic() - began, pairs=pairs,
+        steps=result.step, seconds=time.monotonic() - began, pairs=pairs, recommendation=found.recommendation,
+        page=write_report(result.run),
     )  # fmt: skip
 
 
