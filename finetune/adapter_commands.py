@@ -148,6 +148,7 @@ def _show(seen: Inspected) -> None:
         "modules": seen.modules,
         "parameters": f"{seen.parameters:,}",
         "fits": seen.fits,
+        "provenance": seen.provenance,
     }
     ours = "woodshed" in seen.facts  # what such a file says under ss_ is said above
     said = {key: text for key, text in seen.facts.items() if key not in ("format", "woodshed", "hash")}

@@ -17,6 +17,7 @@ from finetune.adapter.formats.peft import PARTS, WEIGHTS, place
 from finetune.adapter.formats.tensors import read_tensors
 from finetune.adapter.low_rank import LowRank, LowRankAdapter
 from finetune.base_model import BaseModel, load_base
+from finetune.provenance import describe
 
 _BLOCK = re.compile(r"transformer\.transformer_blocks\.(\d+)\.(.+)")
 OUTSIDE = "outside"
@@ -35,7 +36,8 @@ class BlockEffect:
 
 @dataclass(frozen=True)
 class Inspected:
-    """`ranks` and `alphas` are those that occur. `needs_base` says why the effect is not told without a base."""
+    """`ranks` and `alphas` are those that occur. `needs_base` says why the effect is not told without a base,
+    `provenance` whether it is on record and signed what the adapter was made from."""
 
     file: str
     format: str
@@ -52,6 +54,7 @@ class Inspected:
     effects: list[BlockEffect]
     needs_base: str | None
     facts: dict[str, str]
+    provenance: str | None = None
 
 
 def inspect(path: Path, base: str | None = None) -> Inspected:
@@ -71,7 +74,22 @@ def inspect(path: Path, base: str | None = None) -> Inspected:
         adapter = read_adapter(path, model)
     except NeedsBase as error:
         return Inspected(
-            str(path), format, None, [], [], 0, parameters, {}, None, None, None, None, [], str(error), facts
+            str(path),
+            format,
+            None,
+            [],
+            [],
+            0,
+            parameters,
+            {},
+            None,
+            None,
+            None,
+            None,
+            [],
+            str(error),
+            facts,
+            describe(path).words,
         )
     if model is not None:
         check_fit(model, adapter, path.name)
@@ -93,6 +111,7 @@ def inspect(path: Path, base: str | None = None) -> Inspected:
         effects=_effects(adapter, model),
         needs_base=None,
         facts=adapter.facts,
+        provenance=describe(path).words,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from finetune.command_line import AsJson, report
+from finetune.command_line import AsJson, report, words
 
 if TYPE_CHECKING:
+    from finetune.provenance.inclusion import Shown
     from finetune.provenance.results import Check, Verified
     from finetune.provenance.withdraw import Withdrawal
 
@@ -126,8 +129,7 @@ def verify(
         lines += [f"[bold]{escape(each.path)}[/bold]", *_lines(each.checks), ""]
     verdict = {0: "Proved.", 2: "Tampered with.", 3: "Incomplete.", 4: "Used without a right."}[code]
     lines += [f"[bold]{verdict}[/bold] Not proved, whatever is above:", *(f"  {each}" for each in NOT_PROVED)]
-    report(AllVerified(code, seen), as_json, "\n".join(lines))
-    raise typer.Exit(code)
+    _report(AllVerified(code, seen), code, as_json, lines)
 
 
 def prove_inclusion(
@@ -162,8 +164,7 @@ def prove_inclusion(
 
     if check is not None:
         shown = inclusion.check_inclusion(check, trusted_id(trust) if trust else None, wav)
-        report(shown, as_json, "\n".join(_lines(shown.checks)))
-        raise typer.Exit(int(exit_code(shown.checks)))
+        _report(shown, int(exit_code(shown.checks)), as_json, _lines(shown.checks))
     if adapter is None or clip is None:
         raise typer.BadParameter("name the adapter and the clip, or a proof with --check.")
     from finetune.files import write_file
@@ -203,6 +204,15 @@ def withdraw(
     folders = runs or [path for path in [Path("runs")] if path.is_dir()]
     done = take_back(recording, dataset, folders, reason)
     report(done, as_json, escape("\n".join(_told(done, [str(folder) for folder in folders]))))
+
+
+def _report(found: AllVerified | Shown, code: int, as_json: bool, lines: Sequence[str]) -> None:
+    """Print what was found, and end with its exit status; `ok` is that it was proved."""
+    if as_json:
+        print(json.dumps({"ok": code == 0, **dataclasses.asdict(found)}))
+    else:
+        words.print("\n".join(lines), soft_wrap=True)
+    raise typer.Exit(code)
 
 
 def _told(done: Withdrawal, folders: Sequence[str]) -> list[str]:

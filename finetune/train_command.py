@@ -108,6 +108,8 @@ def resume(
 def _report(result: RunResult, as_json: bool) -> None:
     if not is_main():
         return
+    from finetune.provenance import describe
+
     lines = [f"{result.status.capitalize()} at step {result.step} after {result.seconds / 60:.1f} min"]
     if result.verdict is not None:
         lines.append(result.verdict)
@@ -115,6 +117,8 @@ def _report(result: RunResult, as_json: bool) -> None:
         lines.append(
             f"Best at step {result.best_step}, held-out loss {result.best_held_out_loss:.4f}: {result.best}"
         )
+    if describe(result.adapter).signature == "unsigned":
+        lines.append(f"What it was made from is stated and not signed: woodshed keys --sign {result.run}")
     if result.status != "stopped":
         lines.append(f"Hear it: woodshed generate {result.run} -p '…' -o hear.wav")
         _evaluate(result.run)

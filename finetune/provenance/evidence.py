@@ -62,7 +62,10 @@ def checked(statement: dict[str, Any]) -> dict[str, Any]:
         as_ours = statement["_type"] == STATEMENT and statement["predicateType"] == PREDICATE
         claims = statement["predicate"]["claims"]
         whole = all(isinstance(claims[key], dict) for key in ("base", "recipe", "training_set", "rights"))
-        named = all({"name", "digest"} <= subject.keys() for subject in statement["subject"])
+        named = all(
+            isinstance(subject["name"], str) and isinstance(subject["digest"], dict)
+            for subject in statement["subject"]
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise WoodshedError(f"The statement lacks {error}.") from error
     if not (as_ours and whole and named):

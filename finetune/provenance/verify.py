@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune.errors import WoodshedError
@@ -12,6 +13,7 @@ from finetune.provenance.place import Place, find_place
 from finetune.provenance.rebuilding import check_dataset, check_recordings
 from finetune.provenance.results import Check, Verified, exit_code
 from finetune.provenance.stated import check_base, check_recipe, check_signature, check_tensors
+from finetune.provenance.training_set import TrainingSet
 
 
 def verify(
@@ -29,7 +31,8 @@ def verify(
     for folder, option in ((dataset, "--dataset"), (recordings, "--recordings")):
         if folder is not None and not folder.is_dir():
             raise WoodshedError(f"{option}: there is no folder '{folder}'.")
-    return [_verify(place, dataset, recordings, trusted, base) for place in places(path)]
+    folders = _Folders(dataset, recordings)
+    return [_verify(place, folders, trusted, base) for place in places(path)]
 
 
 def places(path: Path) -> Iterator[Place]:
@@ -41,22 +44,34 @@ def places(path: Path) -> Iterator[Place]:
         yield find_place(path)
 
 
-def _verify(
-    place: Place, dataset: Path | None, recordings: Path | None, trusted: str | None, base: str | None
-) -> Verified:
+@dataclass
+class _Folders:
+    """The folders to compare with, each training set once: a run's adapters have the same one."""
+
+    dataset: Path | None
+    recordings: Path | None
+    known: dict[str | None, list[Check]] = field(default_factory=dict)
+
+    def checks(self, record: TrainingSet | None) -> list[Check]:
+        key = record.claims()["training_set_sha256"] if record else None
+        if key not in self.known:
+            self.known[key] = [check_dataset(record, self.dataset), check_recordings(record, self.recordings)]
+        return self.known[key]
+
+
+def _verify(place: Place, folders: _Folders, trusted: str | None, base: str | None) -> Verified:
     evidence = gather(place)
     try:
-        record, traced = find_record(evidence, dataset)
+        record, traced = find_record(evidence, folders.dataset)
         checks = [
             check_tensors(evidence),
             check_signature(evidence, trusted),
             check_base(evidence, base),
             check_recipe(evidence),
             traced,
-            check_rights(evidence, record, dataset),
+            check_rights(evidence, record, folders.dataset),
             check_held_out(evidence, record),
-            check_dataset(record, dataset),
-            check_recordings(record, recordings),
+            *folders.checks(record),
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         words = f"What is claimed is not in the form in which Woodshed claims it ({type(error).__name__}: {error})."

@@ -41,7 +41,7 @@ def walk(root: Path, base: Path, config: Path, monkeypatch: pytest.MonkeyPatch) 
     takes = root / "takes"
     takes.mkdir(parents=True)
     for number in range(5):
-        write_take(takes / f"take {number}.wav", seed=number)
+        write_take(takes / ("täke 3 🥁.wav" if number == 3 else f"take {number}.wav"), seed=number)
     settings = Settings(Slicing.fixed, seconds=0.5, validation=0.3)
     prepare(takes, root / "dataset", Rights(Basis.own_recording, "Ada"), settings, workers=1)
     recipe = make_recipe(base, root / "dataset", root / "runs")

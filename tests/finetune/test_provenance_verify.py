@@ -22,7 +22,7 @@ from finetune.provenance import describe
 from finetune.provenance.canonical import canonical
 from finetune.provenance.dsse import Envelope, read_envelope, sign
 from finetune.provenance.evidence import gather
-from finetune.provenance.keys import key_id, make_key, read_key
+from finetune.provenance.keys import key_file, key_id, make_key, read_key
 from finetune.provenance.lineage import check_held_out
 from finetune.provenance.place import find_place
 from finetune.provenance.results import Check, exit_code
@@ -249,6 +249,18 @@ def test_without_a_key_it_is_incomplete_until_it_is_signed(
     assert result.exit_code == 0
     assert json.loads(result.stdout)["exit_code"] == 0
     assert describe(road.run).yours
+
+
+def test_a_key_that_others_may_read_signs_nothing_and_stops_nothing(
+    road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WOODSHED_CONFIG", str(tmp_path / "open"))
+    make_key()
+    key_file().chmod(0o644)
+    out = tmp_path / "a.safetensors"
+    export(road.run, "comfyui", out, base=str(road.base))
+    assert "may be read by others" in capsys.readouterr().err
+    assert describe(out).signature == "unsigned"
 
 
 def test_what_was_tampered_with_is_not_signed(
