@@ -8,19 +8,17 @@ no rights.yaml speaks of has the statement of the command.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from data_prep.files import file_sha256
 from data_prep.rights import RIGHTS_FIRST, Basis, Rights, RightsError
+from data_prep.sidecars import fits, fitting, read_yaml, sidecars
 
 RIGHTS_FILE = "rights.yaml"
-LARGEST_BYTES = 1_000_000
 FEW = 5
 _STATED = tuple(each.name for each in fields(Rights))
 _KEYS = (*_STATED, "answered", "files")
@@ -71,16 +69,16 @@ def read_rights(root: Path, names: Iterable[str], default: Rights | None) -> dic
 
 def _sidecars(root: Path, names: list[str]) -> dict[str, _Sidecar]:
     """Folder (POSIX path below `root`, `.` for itself) -> its rights.yaml, for folders that lead to recordings."""
-    folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
-    found = {}
-    for folder in sorted(folders):
-        for other in ("rights.yml", "RIGHTS.yaml", "rights.txt"):
-            if (path := root / folder / other).is_file() and not (root / folder / RIGHTS_FILE).is_file():
+    for other in ("rights.yml", "RIGHTS.yaml", "rights.txt"):
+        for _, path, _ in sidecars(root, names, other):
+            if not path.with_name(RIGHTS_FILE).is_file():
                 raise RightsError(f"{path} is not read: the file is called {RIGHTS_FILE}; rename it.")
-        path = root / folder / RIGHTS_FILE
-        if path.is_file():
-            found[folder] = _read(path, root)
-            _check_patterns(found[folder], folder, names)
+    found = {}
+    for folder, path, within in sidecars(root, names, RIGHTS_FILE):
+        found[folder] = _read(path, root)
+        for pattern in found[folder].files:
+            with _as_rights_error():
+                fitting(pattern, folder, within, path)
     return found
 
 
@@ -108,33 +106,17 @@ def _rights(says: dict[str, str], name: str) -> Rights:
         raise RightsError(f"{name}: {str(error).replace('say --licence', 'write licence:')}") from error
 
 
-def fits(name: str, folder: str, pattern: str) -> bool:
-    """A pattern with a slash is a path below the folder, one without is a file's name, in folders within too."""
-    below = name if folder == "." else name[len(folder) + 1 :]
-    return fnmatchcase(below if "/" in pattern else PurePosixPath(below).name, pattern)
-
-
-def _check_patterns(sidecar: _Sidecar, folder: str, names: list[str]) -> None:
-    within = [name for name in names if folder == "." or name.startswith(f"{folder}/")]
-    for pattern in sidecar.files:
-        if not any(fits(name, folder, pattern) for name in within):
-            raise RightsError(
-                f"{sidecar.path}: no recording fits {pattern!r} under files; mend or delete it."
-            )
+@contextmanager
+def _as_rights_error() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise RightsError(str(error)) from error
 
 
 def _read(path: Path, root: Path) -> _Sidecar:
-    try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise RightsError(f"{path} is larger than 1 MB; that is no statement of rights.")
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RightsError(f"{path} cannot be read ({error}); save it as UTF-8 text.") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        where = f", line {mark.line + 1}" if (mark := getattr(error, "problem_mark", None)) else ""
-        raise RightsError(
-            f"{path}{where}: this is no YAML; write lines like `basis: own_recording`."
-        ) from error
+    with _as_rights_error():
+        content = read_yaml(path)
     top = _mapping(content, path, "the file")
     files = {}
     for pattern, said in _mapping(top.get("files"), path, "files").items():

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_prep.files import PrepError
-from data_prep.rights_files import fits
 from data_prep.settings import Settings, parse_bpm
+from data_prep.sidecars import fitting, read_yaml, sidecars
 
 TIMING_FILE = "timing.yaml"
-LARGEST_BYTES = 1_000_000
 KEYS = ("bpm", "metre", "downbeat", "click")
 
 Says = dict[str, Any]
@@ -35,27 +32,22 @@ def read_timing(root: Path, names: Iterable[str]) -> dict[str, list[Says]]:
     """
     names = list(names)
     said: dict[str, list[Says]] = {name: [] for name in names}
-    folders = {parent for name in names for parent in PurePosixPath(name).parents}
-    for folder in sorted(folders, key=lambda each: (len(each.parts), each)):
-        path = root / folder / TIMING_FILE
-        if not path.is_file():
-            continue
+    for folder, path, within in sidecars(root, names, TIMING_FILE):
         content = _read(path)
         files = content.pop("files", None) or {}
-        within = [
-            name for name in names if folder == PurePosixPath() or PurePosixPath(name).is_relative_to(folder)
-        ]
         for name in within:
             said[name].append(_checked(content, str(path)))
         for pattern, says in files.items():
-            meant = [name for name in within if fits(name, folder.as_posix(), str(pattern))]
-            if not meant:
-                raise PrepError(
-                    f"{path}: no recording is called {pattern!r}; mend the name or delete the line."
-                )
-            for name in meant:
+            for name in _meant(str(pattern), folder, within, path):
                 said[name].append(_checked(says, f"{path}, {pattern}"))
     return said
+
+
+def _meant(pattern: str, folder: str, within: list[str], path: Path) -> list[str]:
+    try:
+        return fitting(pattern, folder, within, path)
+    except ValueError as error:
+        raise PrepError(str(error)) from error
 
 
 def with_timing(settings: Settings, said: list[Says]) -> Settings:
@@ -78,11 +70,9 @@ def with_timing(settings: Settings, said: list[Says]) -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise PrepError(f"{path} is larger than a megabyte; that is no list of tempi.")
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise PrepError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        content = read_yaml(path)
+    except ValueError as error:
+        raise PrepError(str(error)) from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not isinstance(content.get("files") or {}, dict):

@@ -20,11 +20,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from data_prep.captions import SAYABLE, says_forbidden
+from data_prep.sidecars import read_yaml
 
-LARGEST_BYTES = 1_000_000
 LONGEST_WORDS = 200
 TOLD = ("kit", "feel", "instruments", "genre", "pieces", "room", "phrases")
 """What may be said of files."""
@@ -63,37 +61,11 @@ class Vocabulary:
 
 def read_vocabulary(path: Path) -> Vocabulary:
     """ValueError, a sentence with the file and the place in it, where it is no vocabulary."""
-    try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"{path} is larger than 1 MB, which no list of words is; is it another file?")
-        content = yaml.load(path.read_text("utf-8-sig"), _Unique)  # a safe loader
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not in UTF-8; save it as UTF-8 in your editor.") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid YAML: {_place(error)}.") from error
+    content = read_yaml(path)
     try:
         return _vocabulary(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-class _Unique(yaml.SafeLoader):
-    """Safe YAML in which a key that is there twice is an error, not a word lost."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} is there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "it is nested too deeply"
-    return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
 def _vocabulary(content: Any) -> Vocabulary:

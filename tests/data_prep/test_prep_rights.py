@@ -81,7 +81,7 @@ def test_evidence_is_kept_with_its_hash_and_checked(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("basis: [unclosed", "this is no YAML"),
+        ("basis: [unclosed", "is no valid YAML"),
         ("- just\n- a list", "no list of `word: value` lines"),
         ("bassis: cc0", "did you mean 'basis'"),
         ("basis: borrowed", "none of own_recording"),
@@ -91,11 +91,12 @@ def test_evidence_is_kept_with_its_hash_and_checked(tmp_path):
         ("evidence: nowhere.pdf", "not there"),
         ("evidence: ../../secret.pdf", "lies outside"),
         ("evidence_sha256: 00", "without evidence"),
-        ("files: {'x*.wav': {source: tape}}", "no recording fits"),
+        ("files: {'x*.wav': {source: tape}}", "no recording is called"),
         ("files: {'*.wav': {files: {}}}", "says nothing here"),
         ("a: &a [x]\nb: &b [*a, *a]\nplayed_by: [*b, *b]", "says nothing here"),
-        ("!!python/object/apply:os.system ['true']", "this is no YAML"),
-        ("played_by: \x00", "cannot be read|no YAML"),
+        ("!!python/object/apply:os.system ['true']", "is no valid YAML"),
+        ("played_by: \x00", "is no valid YAML"),
+        ("played_by: Bo\nplayed_by: Cy", "line 1: 'played_by' is there twice"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_file_named(content, words, tmp_path):

@@ -42,9 +42,9 @@ def test_what_is_said_of_a_file_goes_before_its_folder_and_the_command(tmp_path)
         ("click: 3", "click cannot be"),
         ("downbeat: soon", "timing.yaml"),
         ("- 92", "write `bpm: 92`"),
-        ("{", "cannot be read"),
+        ("{", "is no valid YAML"),
         ("files: {take.wav: 92}", "write it like"),
-        ("!!python/object/apply:os.system [ls]", "cannot be read"),
+        ("!!python/object/apply:os.system [ls]", "is no valid YAML"),
     ],
 )
 def test_what_makes_no_sense_is_said(content, complaint, tmp_path):
