@@ -257,7 +257,7 @@ def copies(
             help="Folder with takes/ and their truth (JSON), loops/ and one_shots/.",
         ),
     ] = Path("../shared/recordings"),
-    clips: Annotated[int, typer.Option(min=1, help="Training clips of each player, at most.")] = 4,
+    clips: Annotated[int, typer.Option(min=1, help="Training clips of each player, at most.")] = 3,
     autoencoder: Annotated[
         bool, typer.Option(help="Copies through the starter's autoencoder too, as a model makes them.")
     ] = True,

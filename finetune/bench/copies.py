@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
-from finetune.bench.figures import Figure, Grid, Part
+from finetune.bench.copies_figures import DECODED, Trial, figures, kinds, players_of
+from finetune.bench.figures import Figure, Part
 from finetune.bench.planting import ALTERED, VERBATIM, Plant
-from finetune.bench.players import STROKES, Player, all_players, strokes
+from finetune.bench.players import Player, all_players, strokes
 from finetune.evaluation.copies import PlayedClip, find_copies
-from finetune.evaluation.results import Copy
 from finetune.progress import progress_bar
 
 SAMPLE_RATE = 44_100
@@ -28,16 +28,6 @@ NEGATIVES = ("further takes", "same groove played anew", "other players")
 
 Sounds = dict[str, tuple[str, str | None, np.ndarray]]
 """Name → kind, the clip it copies, and the sound."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A sound of known origin and what was said of it. `planted` is the clip that it copies, None for none."""
-
-    player: str
-    kind: str
-    planted: str | None
-    found: Copy
 
 
 def benchmark(recordings: Path, clips: int, seed: int, autoencoder: bool) -> Part:
@@ -66,7 +56,7 @@ def benchmark(recordings: Path, clips: int, seed: int, autoencoder: bool) -> Par
             Figure(f"{SOUNDS} sounds, {CLIPS} clips and {SOUNDS} held out", seconds, "s"),
         ],
         notes=NOTES,
-        grids=[_grid(trials), _players(trials)],
+        grids=[kinds(trials), players_of(trials)],
         details={"trials": [asdict(each) for each in trials]},
     )
 
@@ -120,15 +110,14 @@ def through_autoencoder(player: Player, seed: int) -> list[Trial]:
         for name, (kind, planted, sound) in copies.items()
         if kind == _decoded_kind(0)
     }
-    return _tried(as_heard, copies | _negatives(as_heard, [], DECODED)) + _tried(player, plain)
+    return _tried(as_heard, copies | _negatives(as_heard, [], ", decoded")) + _tried(player, plain)
 
 
-DECODED = ", decoded"
-UNDECODED = "through the autoencoder, clips not"
+UNDECODED = f"{DECODED}, clips not"
 
 
 def _decoded_kind(noise: float) -> str:
-    return "through the autoencoder" + (f", latents {noise:.0%} off" if noise else "")
+    return DECODED + (f", latents {noise:.0%} off" if noise else "")
 
 
 def _negatives(player: Player, others: Sequence[np.ndarray], what: str = "") -> Sounds:
@@ -155,110 +144,6 @@ def cost(players: Sequence[Player]) -> float:
     began = time.perf_counter()
     find_copies(sounds, islice(cycle(clips), CLIPS), islice(cycle(clips), SOUNDS), SAMPLE_RATE)
     return time.perf_counter() - began
-
-
-def figures(trials: Sequence[Trial]) -> list[Figure]:
-    """Verbatim copies found as such, with the right clip; false alarms; altered copies found by either verdict."""
-    bars = [each for each in trials if each.player != STROKES]
-    short = [each for each in trials if each.player == STROKES]
-    negatives = [each for each in trials if each.planted is None]
-    verbatim = [each for each in bars if each.kind in VERBATIM]
-    altered = [each for each in bars if each.kind in ALTERED]
-    decoded = [each for each in bars if each.kind == _decoded_kind(0)]
-    return [
-        Figure("verbatim copies found", _share(verbatim, _as_verbatim), "%", at_least=98),
-        Figure("with the right clip named", _share(verbatim, _right), "%", at_least=98),
-        Figure(
-            "verbatim copies through the autoencoder found", _share(decoded, _as_verbatim), "%", at_least=98
-        ),
-        Figure("false alarms: said to be verbatim", _share(negatives, _as_verbatim), "%", at_most=0),
-        Figure("sounds that copy nothing", len(negatives)),
-        Figure("single strokes copied, found", _share([e for e in short if e.planted], _as_verbatim), "%"),
-        Figure("stretched and pitched copies found", _share(altered, _as_any), "%"),
-        Figure("with the right clip named ", _share(altered, _right_any), "%"),
-        Figure(
-            "same groove said of other players",
-            _share([each for each in negatives if each.kind == "other players"], _as_any),
-            "%",
-        ),
-    ]
-
-
-def _as_verbatim(trial: Trial) -> bool:
-    return trial.found.verdict == "verbatim"
-
-
-def _as_any(trial: Trial) -> bool:
-    return trial.found.verdict != "new"
-
-
-def _right(trial: Trial) -> bool:
-    return _as_verbatim(trial) and trial.found.clip == trial.planted
-
-
-def _right_any(trial: Trial) -> bool:
-    return _as_any(trial) and trial.found.clip == trial.planted
-
-
-def _share(trials: Sequence[Trial], holds: Callable[[Trial], bool]) -> float:
-    return 100 * float(np.mean([holds(each) for each in trials])) if trials else float("nan")
-
-
-def _grid(trials: Sequence[Trial]) -> Grid:
-    """Of each kind of sound: how many, what was said, and the likenesses."""
-    head = [
-        "sound",
-        "number",
-        "verbatim",
-        "same groove",
-        "right clip",
-        "waveform",
-        "lowest",
-        "highest",
-        "log-mel",
-    ]
-    kinds = list(dict.fromkeys((each.player == STROKES, each.kind) for each in trials))
-    rows = []
-    for short, kind in kinds:
-        some = [each for each in trials if each.kind == kind and (each.player == STROKES) == short]
-        waveform = [each.found.waveform for each in some]
-        rows.append([
-            f"stroke, {kind}" if short else kind,
-            str(len(some)),
-            f"{_share(some, _as_verbatim):.0f} %",
-            f"{_share(some, _as_any) - _share(some, _as_verbatim):.0f} %",
-            "" if some[0].planted is None else f"{_share(some, lambda t: t.found.clip == t.planted):.0f} %",
-            f"{np.median(waveform):.2f}",
-            f"{min(waveform):.2f}",
-            f"{max(waveform):.2f}",
-            f"{np.median([each.found.spectrogram for each in some]):.2f}",
-        ])  # fmt: skip
-    return Grid("What was said", head, rows)
-
-
-def _players(trials: Sequence[Trial]) -> Grid:
-    """Of each player: what was found, and how near playing that copies nothing comes."""
-    head = [
-        "player",
-        "verbatim found",
-        "altered found",
-        "false alarms",
-        "nearest that is no copy: waveform",
-        "log-mel",
-    ]
-    rows = []
-    for name in dict.fromkeys(each.player for each in trials):
-        some = [each for each in trials if each.player == name]
-        negatives = [each for each in some if each.planted is None]
-        rows.append([
-            name,
-            f"{_share([each for each in some if each.kind in VERBATIM], _as_verbatim):.0f} %",
-            f"{_share([each for each in some if each.kind in ALTERED], _as_any):.0f} %",
-            str(sum(map(_as_verbatim, negatives))),
-            f"{max(each.found.waveform for each in negatives):.2f}",
-            f"{max(each.found.spectrogram for each in negatives):.2f}",
-        ])  # fmt: skip
-    return Grid("Players", head, rows)
 
 
 NOTES = [

@@ -19,7 +19,7 @@ CLIP_SECONDS = 5.0
 BARS = 4
 PIECES = ("kick", "snare", "closed hi-hat", "high tom", "floor tom", "crash cymbal")
 KITS = (3, 11, 29)
-STROKES = "single strokes"
+STROKES, TAKE = "single strokes", "take"
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Player:
 
 
 def all_players(recordings: Path, clips: int, seed: int) -> list[Player]:
-    """Eight players with at most `clips` training clips each; the same seed, the same sounds."""
+    """Ten players with at most `clips` training clips each; the same seed, the same sounds."""
     known = read_known(recordings)
     takes = [one for one in known if one.kind == "takes"]
-    hands = [_of_takes(f"take {one.name}", one, clips) for one in takes]
+    hands = [_of_takes(f"{TAKE} {one.name}", one, clips) for one in takes]
     one_shots = recordings / "one_shots"
     drummers = [_of_drummer(each, one_shots, clips, seed) for each in (ACOUSTIC, TABLA)]
     loops = [one for one in known if one.kind == "loops"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import soxr
@@ -51,9 +52,7 @@ BATCH = 64
 
 def levels(sound: np.ndarray, sample_rate: int) -> np.ndarray:
     """(channels, samples) → float32 (frames, BANDS) in dB, 200 frames a second: nothing cancels between channels."""
-    from librosa.filters import mel
-
-    filters = mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, norm=None).T
+    filters = _filters()
     taper = np.hanning(WINDOW).astype(np.float32)
     power: np.ndarray | float = 0.0
     for channel in np.asarray(sound, np.float32):
@@ -62,6 +61,13 @@ def levels(sound: np.ndarray, sample_rate: int) -> np.ndarray:
         power = power + np.square(np.abs(rfft(frames * taper, axis=1))) @ filters
     assert isinstance(power, np.ndarray)
     return (10 * np.log10(np.maximum(power, max(float(power.max()) * RANGE_POWER, 1e-9)))).astype(np.float32)
+
+
+@cache
+def _filters() -> np.ndarray:
+    from librosa.filters import mel
+
+    return mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, norm=None).T
 
 
 def nearest_by_spectrogram(
