@@ -18,6 +18,7 @@ from finetune.evaluation.spaces import Moved
 STRENGTHS = (0.0, 0.5, 1.0)
 CHANGED_FROM, LOST_FROM = 0.1, 0.5
 """Shares of the way from the base's own sounds to the player's takes."""
+SHORTEST_WAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ def kept_of(drums: Moved, latents: Moved, relative: Sequence[float]) -> Kept:
         "changed": "For prompts outside your set it plays differently than the base, but not like your takes",
         "lost": "It has lost what the base could: for prompts outside your set it plays something else",
     }[verdict]
-    share = 100 * way(at[-1], drums.player)
+    share = way(at[-1], drums.player)
+    how_far = (
+        "" if share is None else f": {100 * share:.0f} % of the way from the base's sounds to your takes"
+    )
     return Kept(
         verdict=verdict,
-        words=f"{words} ({share:.0f} % of the way from the base's sounds to your takes, at strength 1).",
+        words=f"{words} (at strength 1{how_far}).",
         floor=drums.floor,
         strengths=at,
         player=drums.player,
@@ -62,12 +66,17 @@ def kept_verdict(at: KeptAt, player: float | None) -> KeptVerdict:
     """At one strength. What cannot be told from other seeds of the base is kept."""
     sure = at.above_floor is None or at.above_floor.low is None or at.above_floor.low > 0
     share = way(at, player)
-    if not sure or share < CHANGED_FROM:
+    if not sure or (share is not None and share < CHANGED_FROM):
         return "kept"
-    return "lost" if share >= LOST_FROM else "changed"
+    return "lost" if share is not None and share >= LOST_FROM else "changed"
 
 
-def way(at: KeptAt, player: float | None) -> float:
-    """How much of the way to the player's takes it went, 0 where it did not move; more than 1 is farther than they."""
+def way(at: KeptAt, player: float | None) -> float | None:
+    """How much of the way to the player's takes it went, 0 where it did not move; more than 1 is farther than they.
+
+    None where the player has no takes to tell by. Takes nearer than SHORTEST_WAY are no scale: that is one then.
+    """
+    if player is None:
+        return None
     moved = at.above_floor.value if at.above_floor else at.distance
-    return max(0.0, moved) / max(player or 0.0, 1e-6)
+    return max(0.0, moved) / max(player, SHORTEST_WAY)

@@ -63,12 +63,12 @@ def distances_to_held_out(described: dict[str, Described]) -> list[DistanceTo]:
 @dataclass(frozen=True)
 class Moved:
     """Squared MMD to what the base plays with other seeds: `floor` of the base itself, `played` at each strength, and
-    how far that is above the floor; `player` of the player's training takes."""
+    how far that is above the floor; `player` of the player's training takes, None where there is one alone."""
 
     floor: float
     played: list[float]
     above_floor: list[Figure]
-    player: float
+    player: float | None
 
 
 def moved(
@@ -78,22 +78,24 @@ def moved(
     training: Sequence[np.ndarray],
     seed: int = 0,
 ) -> Moved:
-    """Of described sounds. `same_seeds` are the base's, in pairs with those of each set of `played`; each has two or
-    more. Pairs, and the base's other sounds, are drawn with replacement."""
+    """Of described sounds. `same_seeds` are the base's, in pairs with those of each set of `played`; these have two or
+    more each. Pairs, and the base's other sounds, are drawn with replacement."""
     sets = [list(same_seeds), list(other_seeds), list(training), *map(list, played)]
     known = np.concatenate(sets[0] + sets[1] + sets[2])
     centre, scale = known.mean(0), known.std(0) + 1e-3
     own, other, takes, *heard = ([(clip - centre) / scale for clip in of] for of in sets)
     width = bandwidth(np.concatenate(own + other + takes))
     within = clip_kernel(other, other, width)
-    kernels = [
-        (clip_kernel(of, of, width), within, clip_kernel(of, other, width)) for of in (own, takes, *heard)
-    ]
-    far = [float(mmd_squared(*kernel)[0]) for kernel in kernels]
+
+    def kernels(of: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return clip_kernel(of, of, width), within, clip_kernel(of, other, width)
+
     pairs, others = resample_counts(len(own), DRAWS, seed), resample_counts(len(other), DRAWS, seed + 1)
-    floor = mmd_squared(*kernels[0], pairs, others)
+    floor, floors = float(mmd_squared(*kernels(own))[0]), mmd_squared(*kernels(own), pairs, others)
+    far = [float(mmd_squared(*kernels(of))[0]) for of in heard]
     above = [
-        Figure(value - far[0], *interval(mmd_squared(*kernel, pairs, others) - floor))
-        for value, kernel in zip(far[2:], kernels[2:], strict=True)
+        Figure(value - floor, *interval(mmd_squared(*kernels(of), pairs, others) - floors))
+        for value, of in zip(far, heard, strict=True)
     ]
-    return Moved(far[0], far[2:], above, far[1])
+    player = float(mmd_squared(*kernels(takes))[0]) if len(takes) >= FEWEST else None
+    return Moved(floor, far, above, player)

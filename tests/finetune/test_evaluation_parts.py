@@ -80,6 +80,8 @@ def test_what_moves_to_the_player_is_lost_and_what_stays_is_kept() -> None:
     assert kept_of(found, found, [0, 0.1, 0.2]).verdict == "lost"
     again = moved(sounds(0), sounds(0), [sounds(0), sounds(0), sounds(0)], sounds(3))
     assert kept_of(again, again, [0, 0.1, 0.2]).verdict == "kept"
+    alone = moved(sounds(0), sounds(0), [sounds(0), sounds(0), sounds(3)], sounds(3)[:1])
+    assert alone.player is None and kept_of(alone, alone, [0, 0.1, 0.2]).verdict == "changed"
     assert kept_verdict(KeptAt(1.0, 0.3, 0.1, None, Figure(0.3, 0.1, 0.5)), 1.0) == "changed"
     assert kept_verdict(KeptAt(1.0, 0.9, 0.1, None, Figure(0.9, -0.1, 1.5)), 1.0) == "kept"
 
