@@ -79,7 +79,7 @@ BY_HEART = (
     "training.inpainting=false",
     "validation.every=150",
 )
-UNTRAINED = ("training.steps=1", "optimizer.learning_rate=1e-9")
+UNTRAINED = ("training.steps=1", "optimizer.warmup_steps=0", "optimizer.learning_rate=1e-9")
 PLANTED = (
     Planted("normal", "effective, learned, not copying", GOOD, None, None, _effective),
     Planted("by-heart", "copies, each of the clip asked for", BY_HEART, "adapter", 4, _copying),
