@@ -11,19 +11,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from finetune.config_folder import config_folder
 from finetune.errors import WoodshedError
 from finetune.files import make_folder
 from finetune.provenance.canonical import sha256
 
 KEY = "signing_key.pem"
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
-
-
-def config_folder() -> Path:
-    """`WOODSHED_CONFIG`, else `woodshed` in `XDG_CONFIG_HOME` or ~/.config."""
-    if named := os.environ.get("WOODSHED_CONFIG"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "woodshed"
 
 
 def key_file() -> Path:

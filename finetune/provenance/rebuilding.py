@@ -8,6 +8,7 @@ from pathlib import Path
 from data_prep.clip import clip_of
 from data_prep.files import PrepError
 from data_prep.recording import RecordingFault, decode
+from data_prep.withdrawn import read_withdrawn
 from finetune.errors import WoodshedError
 from finetune.progress import progress_bar
 from finetune.provenance.canonical import file_sha256
@@ -23,8 +24,11 @@ def check_dataset(record: TrainingSet | None, dataset: Path | None) -> Check:
     if record is None:
         return Check(name, "incomplete", "There is no record of the clips to compare the dataset with.")
     try:
-        changed = changed_rows(record, read_dataset(dataset))
-    except WoodshedError as error:
+        gone = read_withdrawn(dataset)
+        left = [leaf for leaf in record.leaves if leaf["pcm_sha256"] not in gone]  # prep took the others out
+        taken = {leaf["id"] for leaf in record.leaves} - {leaf["id"] for leaf in left}
+        changed = [name for name in changed_rows(record, read_dataset(dataset)) if name not in taken]
+    except (WoodshedError, PrepError) as error:
         return Check(name, "failed", str(error))
     if changed:
         words = f"Manifest or rights in '{dataset}' say other things of {len(changed)} clips than when it was trained"
@@ -33,18 +37,16 @@ def check_dataset(record: TrainingSet | None, dataset: Path | None) -> Check:
             "failed",
             f"{words}: {some(changed)}. They were changed since, by a review, prep or another hand.",
         )
-    bad = [leaf["id"] for leaf in record.leaves if not _is_there(dataset, leaf)]
+    bad = [leaf["id"] for leaf in left if not _is_there(dataset, leaf)]
     if bad:
         return Check(
             name,
             "failed",
             f"{len(bad)} slices in '{dataset}' are not those that were trained on: {some(bad)}.",
         )
-    return Check(
-        name,
-        "proved",
-        f"All {len(record.leaves)} slices in '{dataset}', and its manifest and rights, are those.",
-    )
+    without = f", but for {len(taken)} of recordings that were withdrawn" if taken else ""
+    words = f"All {len(left)} slices in '{dataset}', and its manifest and rights, are those{without}."
+    return Check(name, "proved", words)
 
 
 def _is_there(dataset: Path, leaf: Row) -> bool:

@@ -16,6 +16,7 @@ from data_prep.recording import RecordingFault, decode
 from data_prep.withdrawn import mark_withdrawn, read_withdrawn
 from finetune.adapter.formats.peft import CONFIG, PARTS, WEIGHTS
 from finetune.errors import WoodshedError
+from finetune.provenance.ancestry import record_folder
 from finetune.provenance.describe import describe
 from finetune.provenance.place import IN_FOLDER, cards, find_place
 from finetune.provenance.training_set import LEAVES, TRAIN, read_record
@@ -68,10 +69,12 @@ def withdraw(recording: str, dataset: Path, folders: Sequence[Path], reason: str
     with dataset_lock(dataset):
         new = mark_withdrawn(dataset, row)
         row = read_withdrawn(dataset)[pcm]
-    runs, roots = _records(folders, pcm)
+    trained, roots = _records(folders, pcm)
+    contains, unknown = _adapters(folders, roots)
+    inherited = [run for each in contains if (run := record_folder(Path(each.path)))]
+    runs = sorted({run.absolute() for run in [*trained, *inherited]})
     for run in runs:
         mark_withdrawn(run, row)
-    contains, unknown = _adapters(folders, roots)
     clips = sum(
         each.get("pcm_sha256") == pcm and each.get("split") != "left_out"
         for each in read_json_lines(dataset / MANIFEST)

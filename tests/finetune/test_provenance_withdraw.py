@@ -140,6 +140,8 @@ def test_what_was_withdrawn_is_left_out_and_refused_and_listed(road: Road, tmp_p
     rows = [json.loads(line) for line in (road.dataset / "recordings.jsonl").read_text("utf-8").splitlines()]
     assert next(row for row in rows if row["recording"] == name)["left_out"]["gate"] == "withdrawn"
     assert not list(road.dataset.rglob(f"{Path(name).stem.replace(' ', '-')}-*.wav"))
+    (seen,) = verify(road.run / "adapter", road.dataset, base=str(road.base))
+    assert seen.exit_code == 4  # what prep took out is not said to be tampered with
     before = (road.dataset / "manifest.jsonl").read_bytes()
     again(road)
     assert (road.dataset / "manifest.jsonl").read_bytes() == before
@@ -163,7 +165,8 @@ def test_a_fork_on_other_recordings_contains_what_its_parent_learned(road: Road,
     assert seen.exit_code == 0  # the run itself is not marked yet
     done = withdraw(name, road.dataset, [road.run.parent])
     assert str(child / "adapter") in {each.path for each in done.contains}
-    (seen,) = verify(child / "adapter", road.dataset, base=str(road.base))
+    assert str(child) in done.runs
+    (seen,) = verify(child / "adapter", base=str(road.base))
     assert seen.exit_code == 4
     shutil.rmtree(child / "inherited")
     (seen,) = verify(child / "adapter", base=str(road.base))
