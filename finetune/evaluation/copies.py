@@ -16,7 +16,7 @@ import numpy as np
 from finetune.errors import WoodshedError
 from finetune.evaluation.copies_segments import Match
 from finetune.evaluation.copies_spectrogram import SPEEDS, levels, nearest_by_spectrogram
-from finetune.evaluation.copies_waveform import at_8_khz, nearest_by_waveform
+from finetune.evaluation.copies_waveform import LONG_FROM_SECONDS, at_8_khz, nearest_by_waveform
 from finetune.evaluation.copies_words import copied_words
 from finetune.evaluation.results import Copied, Copy, CopyVerdict
 
@@ -27,10 +27,10 @@ LONG_VERBATIM_FROM = 0.70
 SHORT_VERBATIM_FROM = 0.98
 """Under one: two strokes of one drum are more alike than two bars, and their spectrograms say nothing."""
 SAME_GROOVE_FROM = 0.80
-SHORT_SECONDS, LONG_SECONDS = 1.0, 2.5
+SHORT_SECONDS = 1.0
 ABOVE_HELD_OUT = 0.25
 """A threshold lies this share of the way from the nearest held-out take to identity, or higher."""
-SILENT_PEAK = 1e-4
+SILENT_PEAK, SHORTEST_SECONDS = 1e-4, 0.05
 WAVEFORM_SHARE = 0.6
 """Of the time that it takes."""
 
@@ -68,8 +68,8 @@ def find_copies(
     """The nearest training segment of each generated sound (id → (channels, samples)), with verdicts.
 
     Clips are taken one after another and may be read as they are needed. `report` hears the share that is done, 0..1.
-    A silent sound is new, of no clip. Raises WoodshedError for a sound or clip with samples that are no numbers. What
-    it finds and costs: docs/bench_copies.md.
+    A sound that is silent or under 50 ms is new, of no clip. Raises WoodshedError for a sound or clip with samples that
+    are no numbers. What it finds and costs: docs/bench_copies.md.
     """
     heard = {
         name: each
@@ -105,18 +105,18 @@ def find_copies(
 
 
 def _hear_all(clips: Iterable[PlayedClip], sample_rate: int) -> list[Heard]:
-    """Those that are not silent."""
+    """Those that are to be heard."""
     heard = (_hear(f"The clip '{one.id}'", one.id, one.recording, one.samples, sample_rate) for one in clips)
     return [each for each in heard if each]
 
 
 def _hear(what: str, id: str, recording: str, sound: np.ndarray, sample_rate: int) -> Heard | None:
-    """None for silence."""
+    """None for silence, and for less than a stroke."""
     if sound.ndim != 2:
         raise ValueError(f"{what} has the shape {sound.shape}, not (channels, samples).")
     if not np.isfinite(sound).all():
         raise WoodshedError(f"{what} holds samples that are no numbers (NaN or infinite); make it anew.")
-    if not sound.size or float(np.abs(sound).max()) < SILENT_PEAK:
+    if sound.shape[1] < SHORTEST_SECONDS * sample_rate or float(np.abs(sound).max()) < SILENT_PEAK:
         return None
     return Heard(id, recording, at_8_khz(sound, sample_rate), levels(sound, sample_rate))
 
@@ -163,7 +163,7 @@ class Thresholds:
 def _kind(match: Match) -> Literal["short", "waveform", "long"]:
     if match.compared_seconds < SHORT_SECONDS:
         return "short"
-    return "long" if match.compared_seconds >= LONG_SECONDS else "waveform"
+    return "long" if match.compared_seconds >= LONG_FROM_SECONDS else "waveform"
 
 
 def _highest(matches: Sequence[Match]) -> float | None:

@@ -201,6 +201,10 @@ def test_silence_emptiness_and_what_is_no_number(player):
     silent, empty = found(player, silence, np.zeros((2, 0), np.float32))
     assert silent == Copy("0", "new", "", "", 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, silent.waveform_threshold)
     assert empty.verdict == "new"
+    (click,) = find_copies(
+        {"a": np.ones((2, 9), np.float32)}, [PlayedClip("c", "r", np.ones((2, 9)))], [], RATE
+    ).nearest
+    assert (click.verdict, click.clip) == ("new", "")
     broken = silence.copy()
     broken[1, 7] = np.nan
     with pytest.raises(WoodshedError, match="The sound 'a' holds samples that are no numbers"):
