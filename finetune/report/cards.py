@@ -72,10 +72,10 @@ def _kept(evaluation: Evaluation) -> tuple[str, str]:
     if not kept.strengths:
         return "–", "no prompt outside of your set was played"
     at = min(kept.strengths, key=lambda each: abs(each.strength - evaluation.recommendation.strength))
-    return (
-        f"{at.distance:.3g}",
-        f"from the base at strength {at.strength:g}; the base from itself: {kept.floor:.3g}",
-    )
+    if at.above_floor is not None:
+        words = f"further from the base than it is from itself, at strength {at.strength:g}"
+        return interval(at.above_floor, percent=False), words
+    return f"{at.distance:.3g}", f"from the base at strength {at.strength:g}; from itself: {kept.floor:.3g}"
 
 
 def _copied(evaluation: Evaluation) -> tuple[str, str]:

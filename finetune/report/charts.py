@@ -55,7 +55,7 @@ def line_chart(
     values = [value for point in points for value in point[1:]] + ([floor] if floor is not None else [])
     low, high, ticks = nice_range(min(values), max(values), percent or floor is not None)
     frame = Frame(min(point[0] for point in points), max(point[0] for point in points), low, high)
-    at = _spread(sorted({point[0] for point in points}))
+    at = _marks(sorted({point[0] for point in points}))
     parts = [_axes(frame, ticks, [(frame.x(x), f"{x:g}") for x in at], x_name, percent)]
     if floor is not None:
         y = f"{frame.y(floor):.1f}"
@@ -98,6 +98,13 @@ def nice_range(low: float, high: float, from_zero: bool) -> tuple[float, float, 
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [number * step for number in range(first, last + 1)]
     return ticks[0], ticks[-1], ticks
+
+
+def _marks(values: Sequence[float], most: int = 8) -> list[float]:
+    """The values themselves where they are few, else whole steps between them."""
+    if len(values) <= most:
+        return list(values)
+    return [tick for tick in nice_range(values[0], values[-1], False)[2] if values[0] <= tick <= values[-1]]
 
 
 def _spread(values: Sequence[float], most: int = 8) -> list[float]:

@@ -149,7 +149,7 @@ def _distances(distances: Sequence[DistanceTo]) -> Chart:
     return Chart(
         "Distance to your held-out takes",
         "Squared MMD: how far what is played lies from your takes. Your own training takes are the floor: nothing can "
-        "be expected below it.",
+        "be expected below it. An estimate of no distance may fall a little below zero.",
         bar_chart([each.space for each in distances], bars, "measured on", _said(said, rows)),
         [*_legend(), ("training", "your own training takes")],
         ["measured on", "base", "adapted", "floor", "closer by"], rows,
@@ -174,7 +174,7 @@ def _kept(evaluation: Evaluation) -> list[Chart]:
     return [Chart(
         "Prompts outside of your set",
         f"How far from the base it plays what you did not teach it. The dashed line, {kept.floor:.3g}, is how far the "
-        f"base is from itself with other seeds: at that level nothing is lost.{far}",
+        f"base is from itself with other seeds: at that level nothing is lost. Estimates may fall below zero.{far}",
         line_chart([Line("distance", points)], "strength", _said("Distance to the base", rows), floor=kept.floor),
         [("floor", "the base with other seeds")],
         ["strength", "distance", "above the floor", "change of the prediction"], rows,

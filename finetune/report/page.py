@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from finetune.report.cards import ACTION_TONES, HEADLINES, cards
 from finetune.report.figures import figures
 from finetune.report.rows import Rows, arrange
 from finetune.report.sounds import (
+    LOUDEST_LUFS,
     Heard,
     as_base64,
     check_place,
@@ -65,7 +67,7 @@ def hear(run: Path, rows: Rows) -> tuple[dict[str, Heard], str]:
             f"'{run / FOLDER}' lacks the sound {missing[0]}{f' and {len(missing) - 1} more' if missing[1:] else ''}; "
             f"make it anew with: woodshed evaluate {run}"
         )
-    kind = choose_format(list(paths.values()))
+    kind = choose_format(list(paths.values()), sum(len(row.takes) for row in rows.all()))
     levels = {}
     for name, path in paths.items():
         sound = read_sound(path)
@@ -77,7 +79,7 @@ def hear(run: Path, rows: Rows) -> tuple[dict[str, Heard], str]:
             sound = read_sound(path)  # read twice, so that not all are in memory at once
             heard[name] = Heard(
                 audio=encode(path, sound, kind),
-                picture=picture(sound, gain[name]),
+                picture=picture(sound, LOUDEST_LUFS - (levels[name][0] or LOUDEST_LUFS)),
                 seconds=sound.shape[1] / 44_100,
                 lufs=levels[name][0],
                 gain_db=gain[name],
@@ -101,9 +103,9 @@ def render(run: Path, evaluation: Evaluation, rows: Rows, heard: dict[str, Heard
         rows=rows,
         heard=heard,
         groups=figures(evaluation, read_log(run)),
-        recipe=recipe.read_text("utf-8", errors="replace") if recipe.is_file() else None,
+        recipe=_at_home(recipe.read_text("utf-8", errors="replace")) if recipe.is_file() else None,
         provenance=provenance,
-        verify=f"woodshed verify {run}/{recommendation.folder}",
+        verify=shlex.join(["woodshed", "verify", _short(run / recommendation.folder, run)]),
         kind=kind,
         picture=lambda name: f"data:image/png;base64,{as_base64(heard[name].picture)}",
         data=embedded(page_data(rows, heard, kind)),
@@ -156,6 +158,16 @@ def provenance_of(run: Path, folder: str) -> Described | None:
         except WoodshedError:
             continue
     return None
+
+
+def _short(path: Path, run: Path) -> str:
+    """As a user names it, runs/mykit/best, and not where on this machine the runs lie."""
+    return path.resolve().relative_to(run.resolve().parent.parent).as_posix()
+
+
+def _at_home(recipe: str) -> str:
+    """With ~ for the user's folder: a page is for others too."""
+    return recipe.replace(str(Path.home()) + "/", "~/")
 
 
 def _source(name: str) -> str:

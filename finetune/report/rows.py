@@ -57,6 +57,8 @@ def arrange(evaluation: Evaluation) -> Rows:
     rows: dict[str, list[Row]] = {"set": [], "kept": []}
     blind: list[tuple[str, str, str | None]] = []
     for name, members in pairs.items():
+        if all(sound.kind != "base" for sound in members):
+            continue  # made to look for copies, and heard there
         own = _own_take(members[0], sounds)
         row = _pair(name, members, own)
         rows[members[0].prompt_set].append(row)

@@ -23,6 +23,8 @@ SAMPLE_RATE = 44_100
 OPUS_RATE = 48_000  # Opus knows no 44.1 kHz
 MOST_MEGABYTES = 30.0
 COLUMNS, BANDS = 480, 96
+MOST_PICTURE_BYTES = COLUMNS * BANDS + 2000  # as many as there are points, and the palette
+PAGE_BYTES = 500_000  # words, charts, style and script
 LOUDEST_LUFS, QUIETEST_LUFS = -18.0, -30.0
 PEAK_DB = -1.0
 MOST_GAIN_DB = 30.0
@@ -50,9 +52,10 @@ def check_place(folder: Path, file: str) -> Path:
     return path
 
 
-def choose_format(paths: list[Path]) -> str:
+def choose_format(paths: list[Path], pictures: int) -> str:
     """`flac`, what the evaluation wrote, while the page stays below MOST_MEGABYTES with it; else `opus`."""
-    return "flac" if sum(path.stat().st_size for path in paths) * 4 / 3 < MOST_MEGABYTES * 1e6 else "opus"
+    largest = sum(path.stat().st_size for path in paths) + pictures * MOST_PICTURE_BYTES
+    return "flac" if largest * 4 / 3 + PAGE_BYTES < MOST_MEGABYTES * 1e6 else "opus"
 
 
 def read_sound(path: Path) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_every_figure_is_in_the_page_with_its_words(run: Path) -> None:
     for number in ("35 %", "0.9800", "-32.7 % (-34.7 to -30.7 %)", "0.31", "0.06", "0.058 (0.03 to 0.09)"):
         assert number in words, number
     assert "loss while training" in words and "optimizer:" in words
-    assert f"woodshed verify {run}/best" in words
+    assert f"woodshed verify {run.parent.name}/{run.name}/best" in words
     assert (run / "report.html").read_text("utf-8").count('class="chart" role="img"') == 10
 
 

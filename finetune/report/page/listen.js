@@ -184,8 +184,9 @@ function target() {
 }
 
 function go(by) {
-  const at = rows.indexOf(target());
-  rows[Math.min(Math.max(0, at + by), rows.length - 1)]?.focus();
+  const seen = rows.filter((row) => !row.element.closest("details:not([open])"));
+  const at = seen.indexOf(target());
+  seen[Math.min(Math.max(0, at + by), seen.length - 1)]?.focus();
 }
 
 document.addEventListener("keydown", (event) => {
