@@ -101,6 +101,14 @@ def generate(
     like: Annotated[
         Path | None, typer.Option(help="A file of woodshed generate: as that one, but for what is said here.")
     ] = None,
+    credentials: Annotated[
+        bool,
+        typer.Option(
+            "--credentials",
+            help="Put content credentials (C2PA) into the file: made by a model, with this adapter and base. Needs the "
+            "extra c2pa and a key (woodshed keys); readers show the signer as unknown.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Generate sound with adapters, or with a base alone.
@@ -127,7 +135,12 @@ def generate(
         raise WoodshedError("Say what you want to hear, for instance: --prompt 'kick one-shot'.")
     named, first = read_source(source, strength, base)
     more = tuple(read_option(text) for text in adapter or [])
-    _report(hear(Wanted(out=out, base=named, adapters=first + more, like=about, **chosen)), as_json)
+    _report(
+        hear(
+            Wanted(out=out, base=named, adapters=first + more, like=about, credentials=credentials, **chosen)
+        ),
+        as_json,
+    )
 
 
 def _seeds(seeds: list[int] | None, count: int | None) -> tuple[int, ...] | None:

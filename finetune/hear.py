@@ -18,6 +18,7 @@ from finetune.adapter.recorded_base import check_recorded_base
 from finetune.adapter_option import AdapterOption, adapter_name, check_strength
 from finetune.audio_files import read_audio, write_audio
 from finetune.base_model import BaseModel, decoding, is_base, load_base
+from finetune.content_credentials import add_credentials, signing_key
 from finetune.errors import WoodshedError
 from finetune.generate import Request, check_request, decode, encode_negative, latent_frames, sample_batch
 from finetune.given import FADE_SECONDS, Given, GivenLatents, encode_given, read_spans, splice
@@ -44,6 +45,7 @@ def hear(wanted: Wanted) -> dict[str, Any]:
     before the base is loaded.
     """
     files = out_files(wanted)
+    key = signing_key() if wanted.credentials else None
     seconds = seconds_of(wanted)
     for seed in wanted.seeds:
         check_request(replace(make_request(wanted, seconds, post_trained=False), seed=seed))
@@ -62,10 +64,13 @@ def hear(wanted: Wanted) -> dict[str, Any]:
         sounds = _sounds(base, request, wanted, given, blend.at)
         for file, seed, audio in zip(files, wanted.seeds, sounds, strict=True):
             write_audio(file, audio, base.sample_rate, wanted.bits, about | {"seed": seed})
+            if key is not None:
+                add_credentials(file, about | {"seed": seed}, key)
             written.append(asdict(Written(str(file), seed, _peak_db(audio))))
     paths = [{"path": str(option.path)} for option in wanted.adapters]
     adapters = [path | said for path, said in zip(paths, about["adapters"], strict=True)]
     done = {"out": written[0]["file"], "files": written} | about | {"base": base.name, "adapters": adapters}
+    done["credentials"] = wanted.credentials
     return done | ({"differs": differences(wanted.like, about)} if wanted.like else {})
 
 

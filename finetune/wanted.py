@@ -26,6 +26,7 @@ class Wanted:
     `base` None is the one that the first adapter was trained on. `init` is a file to begin from, mixed with `noise`;
     its ranges `keep` (`0-4`, in seconds) stay, as samples if `splice`. `piece` is the length of the piece that the
     sound is part of. `like` is what an earlier file says of itself, for adapters whose strength is not said.
+    `credentials`: content credentials go into each file.
     """
 
     out: Path
@@ -47,6 +48,7 @@ class Wanted:
     splice: bool = True
     bits: int = 24
     like: dict[str, Any] | None = None
+    credentials: bool = False
 
 
 def read_source(
