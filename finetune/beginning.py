@@ -10,6 +10,7 @@ from finetune.adapter import read_card
 from finetune.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from finetune.errors import WoodshedError
 from finetune.files import remove_leftovers, write_folder
+from finetune.licences import write_acceptances
 from finetune.preparation import Training, prepare
 from finetune.progress import say
 from finetune.provenance.ancestry import record_beginning
@@ -31,7 +32,7 @@ def begin(run: Path, recipe: Recipe) -> tuple[Training, int]:
             raise WoodshedError(f"The run '{run}' lost the checkpoint of '{parent.name}' that it began with.")
         training = prepare(run, recipe)
         if is_main():
-            write_recipe(run, recipe)
+            _write_recipe(run, training)
             if recipe.adapter.init_from:
                 record_beginning(run, Path(recipe.adapter.init_from))
         return training, 0
@@ -40,7 +41,7 @@ def begin(run: Path, recipe: Recipe) -> tuple[Training, int]:
     _check_same(training, checkpoint)
     _check_record(training)
     if is_main():
-        write_recipe(run, recipe)
+        _write_recipe(run, training)
         _restore_best(training, checkpoint.step)
     load(training, checkpoint)
     return training, checkpoint.step
@@ -84,7 +85,14 @@ def _write_fork(run: Path, training: Training, step: int, source: Path) -> None:
         save_checkpoint(folder, checkpoint_of(training, step), keep=1)
         parent = json.dumps(asdict(training.parent), indent=1)
         (folder / "parent.json").write_text(parent + "\n", encoding="utf-8")
-        write_recipe(folder, training.recipe)
+        _write_recipe(folder, training)
+
+
+def _write_recipe(run: Path, training: Training) -> None:
+    """The recipe, and beside it who accepted the licence of its base."""
+    write_recipe(run, training.recipe)
+    if training.base.licence is not None:
+        write_acceptances(run, training.base.licence.parent)
 
 
 def _check_steps(recipe: Recipe, checkpoint: Checkpoint) -> None:

@@ -24,6 +24,7 @@ from finetune.command_line import STOPPED, AsJson, report, words
 from finetune.errors import WoodshedError
 from finetune.evaluate_command import evaluate
 from finetune.generate_command import generate
+from finetune.licence_command import licence
 from finetune.plan_command import plan
 from finetune.provenance_commands import keys, prove_inclusion, verify, withdraw
 from finetune.train_command import resume, train
@@ -77,6 +78,7 @@ app.command("review")(review)
 app.command("train")(train)
 app.command("resume")(resume)
 app.command("plan")(plan)
+app.command("licence")(licence)
 app.command("generate")(generate)
 app.command("evaluate")(evaluate)
 app.command("export")(export)

@@ -22,6 +22,7 @@ from finetune.adapter.recorded_base import check_recorded_base
 from finetune.base_model import BaseModel, find_base, load_base
 from finetune.errors import WoodshedError
 from finetune.files import PART, remove_folder
+from finetune.licences import title_of
 from finetune.provenance.derived import derived_facts
 from finetune.provenance.place import IN_FOLDER
 from finetune.provenance.statement import write_statement
@@ -153,10 +154,7 @@ def _described(
     if trigger:
         facts["trigger"] = trigger
     if base is not None and base.licence is not None:
-        lines = base.licence.read_text(encoding="utf-8", errors="replace").splitlines()
-        facts["licence"] = next(
-            (line.strip("# \t") for line in lines if line.strip("# \t")), base.licence.name
-        )
+        facts["licence"] = title_of(base.licence)
     facts, told = derived_facts(source, facts, program)
     return replace(adapter, facts=facts), told
 

@@ -28,7 +28,7 @@ SHORT_NAMES = {
 }
 DIFFUSERS_PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FACTS = ["model_config.json", "transformer/config.json", "LICENSE*", "LICENCE*"]
+_FACTS = ["model_config.json", "transformer/config.json", "LICENSE*", "LICENCE*", "NOTICE*"]
 _DIFFUSERS = [
     f"{part}/{kind}" for part in (*DIFFUSERS_PARTS, "scheduler") for kind in ("*.json", "*.safetensors")
 ]

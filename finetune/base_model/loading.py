@@ -17,7 +17,6 @@ from finetune.base_model.rotary import rotary_frequencies
 from finetune.base_model.sources import find_base, fingerprint, is_stability
 from finetune.base_model.stability.base import (
     CONFIG,
-    licence_of,
     read_modules,
     reread_autoencoder,
     text_encoder_folder,
@@ -26,6 +25,8 @@ from finetune.base_model.stability.geometry import read_geometry
 from finetune.base_model.stability.text_encoder import read_text_encoder
 from finetune.errors import WoodshedError
 from finetune.files import from_home
+from finetune.first_use import check_accepted
+from finetune.licences import licence_of
 
 PROMPT_TOKENS = 256
 
@@ -36,9 +37,12 @@ def load_base(
     """The base called `model`: `starter`, a folder, or a name on the Hub (see `find_base`).
 
     `dtype` is that of the transformer and the text encoder; the autoencoder and the duration embedder stay in
-    float32. Raises WoodshedError when it cannot be had, is incomplete or of another kind.
+    float32. Raises WoodshedError when it cannot be had, is incomplete or of another kind, or its licence was not
+    accepted.
     """
     root, device = find_base(model), torch.device(device)
+    if model != "starter":  # it is a part of Woodshed
+        check_accepted(root, model)
     with _quiet():
         try:
             if is_stability(root):

@@ -15,6 +15,7 @@ import soundfile as sf
 import torch
 
 from finetune.base_model import BaseModel, load_base
+from finetune.licences import accept, read_licences
 from finetune.recipe import Recipe, build_recipe
 
 torch.set_num_threads(1)  # threads only wait for each other at this size
@@ -112,6 +113,13 @@ def deep_base_folder(tiny_base_folder: Path, tmp_path_factory: pytest.TempPathFa
             parameter.add_(torch.randn_like(parameter) * 0.1)
     transformer.save_pretrained(root / "transformer")
     return root
+
+
+def accept_licences(base: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have somebody accept the licences in a base's folder, in a configuration of the test's own."""
+    monkeypatch.setenv("WOODSHED_CONFIG", str(config))
+    for licence in read_licences(base):
+        accept(licence, base.name, "Ada")
 
 
 @pytest.fixture

@@ -14,8 +14,14 @@ from finetune.base_model import load_base
 from finetune.base_model.stability.keys import stability_module
 from finetune.errors import WoodshedError
 from finetune.export import export
+from tests.finetune.conftest import accept_licences
 from tests.tools.random_checkpoint import write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES
+
+
+@pytest.fixture(autouse=True)
+def accepted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept_licences(folder, tmp_path / "config", monkeypatch)
 
 
 @pytest.fixture(scope="module")

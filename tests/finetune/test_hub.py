@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from finetune.base_model import find_base, load_base
 from finetune.errors import WoodshedError
+from tests.finetune.conftest import accept_licences
 from tests.finetune.loopback_hub import Hub, loopback_hub
 from tests.tools.random_checkpoint import write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES, TEXT_FOLDER
@@ -38,6 +39,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    accept_licences(published, tmp_path / "config", monkeypatch)
     with loopback_hub() as hub:
         hub.repos[NAME] = published
         point_at(hub.endpoint, monkeypatch)

@@ -26,6 +26,7 @@ from finetune.base_model import (
 )
 from finetune.base_model.stability import cache
 from finetune.errors import WoodshedError
+from tests.finetune.conftest import accept_licences
 from tests.tools.random_checkpoint import write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES, TEXT_FOLDER
 
@@ -282,8 +283,11 @@ def test_fingerprint_is_of_contents_not_of_places(bases: dict[str, Path], folder
     assert fingerprint(folder) != fingerprint(bases["tiny"])
 
 
-def test_the_second_load_reads_what_the_first_converted(folder: Path, hub_cache: Path) -> None:
+def test_the_second_load_reads_what_the_first_converted(
+    folder: Path, hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "LICENSE.md").write_text("Be kind.")
+    accept_licences(folder, tmp_path / "config", monkeypatch)
     first = load_base(str(folder), torch.bfloat16)
     assert first.licence == folder / "LICENSE.md"
     digest = cache.file_hash(folder / "model.safetensors")

@@ -18,6 +18,7 @@ from finetune.base_model.stability.reading import (
     read_duration_embedder,
     read_transformer,
 )
+from finetune.licences import licence_of
 
 CONFIG, WEIGHTS = "model_config.json", "model.safetensors"
 
@@ -36,16 +37,6 @@ def text_encoder_folder(root: Path, geometry: Geometry, fetch: bool) -> Path:
     """
     beside = root / geometry.text_folder
     return beside if beside.is_dir() else fetch_text_encoder(geometry.text_repo, geometry.text_folder, fetch)
-
-
-def licence_of(root: Path) -> Path | None:
-    """The licence file beside the weights."""
-    found = [
-        path
-        for path in root.iterdir()
-        if path.is_file() and path.name.upper().startswith(("LICENSE", "LICENCE"))
-    ]
-    return min(found, default=None)
 
 
 def read_modules(root: Path, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Modules:
