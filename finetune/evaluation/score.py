@@ -16,6 +16,7 @@ from finetune.generate import Request
 from finetune.recipe import Recipe
 
 OTHER_SEEDS, OTHER = 1000, "-other-seed"
+FIRST_SEEDS = {"set": 0, "training": 50}
 FEWEST_SOUNDS = 2
 
 
@@ -56,12 +57,12 @@ class Asker:
     def for_clips(
         self, clips: Sequence[Clip], name: str, adapter: LowRankAdapter | None, strength: float, seeds: int
     ) -> list[Part]:
-        """The caption of each clip, at its length, with `seeds` seeds; `name` begins the ids."""
+        """The caption of each clip, at its length, with `seeds` seeds; `name` begins the ids, and has its own seeds."""
         kind: Literal["base", "adapted"] = "base" if adapter is None else "adapted"
         parts = []
         for number, clip in enumerate(clips, start=1):
             for take in range(seeds):
-                pair, seed = f"{name}-{number}-{take + 1}", number * 100 + take
+                pair, seed = f"{name}-{number}-{take + 1}", FIRST_SEEDS[name] + number * 100 + take
                 request = self.request(clip.text, self.seconds(clip), seed)
                 sound = Sound(
                     id=f"{pair}-{kind}" + (f"-{strength:g}" if adapter else ""),
