@@ -9,7 +9,7 @@ from typing import Any
 from data_prep.dataset_folder import Row
 from data_prep.decisions import Decisions
 from data_prep.one_recording import State
-from data_prep.overview.verdict import Verdict, judge
+from data_prep.overview.verdict import Verdict
 from data_prep.recording import SAMPLE_RATE
 from data_prep.rights_questions import Question
 from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
@@ -76,6 +76,7 @@ class Report:
 def build_report(
     dataset: Path,
     rows: list[Row],
+    verdict: Verdict,
     used: dict[str, State],
     left_out: list[LeftOut],
     copies: list[list[str]],
@@ -86,16 +87,22 @@ def build_report(
 ) -> Report:
     """The report on a dataset that now has the manifest `rows`.
 
-    `used` is name -> state of the recordings in it, `fresh` the names of those prepared in this run, `copies` groups
-    of PCM hashes, `decisions` what people had decided and what was there before, `questions` about rights.
+    `verdict` says whether it is enough; `used` is name -> state of the recordings in it, `fresh` the names of those
+    prepared in this run, `copies` groups of PCM hashes, `decisions` what people had decided and what was there before,
+    `questions` about rights.
     """
     taken = [row for row in rows if row["split"] != LEFT_OUT]
     minutes = sum(row["seconds"] for row in taken) / 60
     counts = {place: sum(row["split"] == place for row in rows) for place in (TRAIN, VALIDATION)}
     name_of = {state["pcm_sha256"]: name for name, state in used.items()}
+    rows_of: dict[str, list[Row]] = {name: [] for name in used}
+    for row in rows:
+        rows_of[row["recording"]].append(row)
     return Report(
         dataset=str(dataset),
-        recordings=[_recording_report(name, state, rows, name in fresh) for name, state in used.items()],
+        recordings=[
+            _recording_report(name, state, rows_of[name], name in fresh) for name, state in used.items()
+        ],
         left_out=left_out,
         slices=len(rows),
         train_slices=counts[TRAIN],
@@ -104,7 +111,7 @@ def build_report(
         copies=[sorted(name_of[pcm] for pcm in group) for group in copies if len(group) > 1],
         removed=sorted({row["recording"] for row in decisions.before} - set(used)),
         edited_captions=decisions.edited,
-        verdict=judge(rows),
+        verdict=verdict,
         questions=questions,
         warnings=_kept(used, decisions),
         changed=changed,
@@ -134,8 +141,7 @@ def _slices(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _recording_report(name: str, state: State, rows: list[Row], done_now: bool) -> RecordingReport:
-    mine = [row for row in rows if row["recording"] == name]
+def _recording_report(name: str, state: State, mine: list[Row], done_now: bool) -> RecordingReport:
     return RecordingReport(
         recording=name,
         split=next((row["split"] for row in mine if row["split"] != LEFT_OUT), LEFT_OUT),

@@ -97,12 +97,13 @@ def look_at(dataset: Path) -> Overview:
         raise PrepError(f"{dataset} holds no dataset; make one with `woodshed prep RECORDINGS {dataset}`.")
     recordings = folder.recordings()
     try:
-        return _overview(rows, recordings, folder.rows("rights.jsonl", "rights"))
+        return overview_of(rows, recordings, folder.rows("rights.jsonl", "rights"))
     except (KeyError, TypeError, AttributeError) as error:
         raise PrepError(f"A row of {dataset} is not as it should be ({error}); run prep again.") from error
 
 
-def _overview(rows: list[Row], recordings: list[Row], rights: list[Row]) -> Overview:
+def overview_of(rows: list[Row], recordings: list[Row], rights: list[Row]) -> Overview:
+    """Of the rows of manifest.jsonl, recordings.jsonl and rights.jsonl."""
     taken = [row for row in rows if row["split"] != LEFT_OUT]
     return Overview(
         hours=round(sum(row["seconds"] for row in taken) / 3600, 4),
