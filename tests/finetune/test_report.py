@@ -279,3 +279,15 @@ def test_the_command_writes_the_page_of_a_run_again(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == {"ok": True, "page": str(tmp_path / "mykit" / "report.html")}
     assert (tmp_path / "mykit" / "report.html").is_file()
+
+
+def test_what_an_older_header_does_not_say_is_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Described(
+        tmp_path, {}, {"bases": {"cc0": {}}}, {"clips": 3}, None, "none", None, False, "It is said."
+    )
+    monkeypatch.setattr(report_page, "describe", lambda path: seen)
+    write_run(tmp_path / "mykit", bare())
+    write_report(tmp_path / "mykit")
+    assert "3 training clips of ? recordings" in words_of(tmp_path / "mykit")
