@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.blocks import window
 from data_prep.recording import SAMPLE_RATE
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raised with every change here: weights of another version are refused."""
 WINDOW, HOP = 1024, 256
 HIT = round(1.25 * SAMPLE_RATE)
@@ -27,6 +27,9 @@ GROUPS = ((0, 16), (0, 4), (4, 8), (8, 11), (11, 16))
 NOISE_HZ = ((100, 1000), (1000, 5000), (4000, 14_000))
 PITCH_WINDOW = 4096
 PITCH_AT = (0, 2048, 6144)
+PARTIALS_AT = ((512, 8192), (8192, 16_384))
+PARTIALS_HZ = ((50, 300), (300, 1200), (1200, 4000), (4000, 9000), (9000, 16_000))
+GLIDE_AT = (0.0, 0.015, 0.035, 0.07, 0.12, 0.2)
 FLOOR_DB = 30.0
 STARTS_DB = -30.0
 TREBLE_HZ = 4000
@@ -89,6 +92,10 @@ def features_alone(samples: np.ndarray, start: int) -> np.ndarray:
         *(_decays(bands[:, low:high].sum(axis=1)) for low, high in GROUPS),
         *(_colour(_between(power, seconds, *part)) for part in PARTS_SECONDS),
         _pitches(sound[WINDOW // 2 :]),
+        _patch(slices),
+        _partials(sound[WINDOW // 2 :]),
+        _glide(sound[WINDOW // 2 :]),
+        _envelope(sound[WINDOW // 2 :]),
     ]
     return np.concatenate(values)
 
@@ -143,6 +150,79 @@ def _struck(power: np.ndarray, gaps: np.ndarray) -> np.ndarray:
         slices.append(np.where(valid.any(axis=1), mean, slices[-1]) if slices else mean)
         first += count
     return np.stack(slices, axis=1)
+
+
+def _patch(slices: np.ndarray) -> np.ndarray:
+    """Level of every band in every slice below the loudest of them."""
+    return (10 * np.log10(slices / (slices.max() + 1e-12) + 1e-5)).ravel()
+
+
+def _partials(sound: np.ndarray) -> np.ndarray:
+    """How far single partials stand out, in ranges, early and late, by a window that tells them apart; and how many
+    hold most of the power."""
+    values = []
+    for start, size in PARTIALS_AT:
+        spectrum = np.abs(np.fft.rfft(sound[start : start + size] * np.hanning(size))) ** 2
+        hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+        whole = spectrum.sum() + 1e-12
+        for low, high in PARTIALS_HZ:
+            inside = np.sort(spectrum[(hertz >= low) & (hertz < high)])[::-1]
+            power = inside.sum() + 1e-9 * whole + 1e-12
+            held = np.cumsum(inside) / power
+            values += [
+                np.log2(1 + np.searchsorted(held, 0.5)) - np.log2(len(inside)),
+                np.log2(1 + np.searchsorted(held, 0.9)) - np.log2(len(inside)),
+                10 * np.log10(power / whole + 1e-4),
+            ]
+    return np.array(values)
+
+
+def _glide(sound: np.ndarray) -> np.ndarray:
+    """How the lowest tone moves: pitch in octaves above 100 Hz at six moments, and level there, below 600 Hz."""
+    values = []
+    for at in GLIDE_AT:
+        first, size = round(at * SAMPLE_RATE), 2048
+        part = sound[first : first + size] * np.hanning(size)
+        spectrum = np.abs(np.fft.rfft(part, 4 * size)) ** 2
+        hertz = np.fft.rfftfreq(4 * size, 1 / SAMPLE_RATE)
+        inside = (hertz >= 30) & (hertz < 600)
+        low = spectrum * inside
+        power = low.sum() + 1e-12
+        values += [
+            np.log2(max(hertz[int(np.argmax(low))], 30) / 100),
+            np.log2((low * hertz).sum() / power / 100 + 0.1),
+            10 * np.log10(power / (spectrum.sum() + 1e-12) + 1e-4),
+        ]
+    pitches = np.array(values[0::3])
+    return np.array([*values, *np.diff(pitches)])
+
+
+def _envelope(sound: np.ndarray) -> np.ndarray:
+    """Rise, centre and spread of the power over time, whole and from 4 kHz up, and how often it swells again."""
+    values = []
+    for part in (sound, np.diff(sound, n=2, prepend=np.zeros(2, sound.dtype))):
+        power = np.square(part[: len(part) // 64 * 64], dtype=np.float64).reshape(-1, 64).mean(axis=1)
+        seconds = (np.arange(len(power)) + 0.5) * 64 / SAMPLE_RATE
+        total = power.sum() + 1e-12
+        centre = (power * seconds).sum() / total
+        held = np.cumsum(power) / total
+        reach = [
+            np.log2(seconds[min(int(np.searchsorted(held, share)), len(seconds) - 1)])
+            for share in (0.1, 0.5, 0.9)
+        ]
+        peak = int(np.argmax(power))
+        smooth = np.convolve(power[:700], np.hanning(9) / 4, "same")
+        level = 10 * np.log10(smooth + 1e-6 * smooth.max() + 1e-12)
+        swells = np.maximum(np.diff(level), 0)
+        values += [
+            np.log2(centre + 1e-4),
+            *reach,
+            np.log2(seconds[peak]),
+            np.log2(1 + swells[:70].sum()),
+            np.log2(1 + swells[70:350].sum()),
+            10 * np.log10((power.max() + 1e-12) / (power[:350].mean() + 1e-12)),
+        ]
+    return np.array(values)
 
 
 def _between(frames: np.ndarray, seconds: np.ndarray, start: float, end: float) -> np.ndarray:

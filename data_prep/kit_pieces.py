@@ -29,7 +29,7 @@ from data_prep.onsets import Onset
 PIECES = ("kick", "snare", "hat", "tom", "cymbal", "hand percussion")
 IN_CAPTIONS = {"hat": "hi-hat"}
 KIT = ("kick", "snare", "hat", "tom", "cymbal")
-SURE_ALONE = 0.7
+SURE_ALONE = np.array([0.75, 0.6, 0.7, 0.8, 0.7, 0.7])
 SURE_IN_MUSIC = np.array([0.9, 0.9, 0.9, 0.8, 0.8, 0.95])
 """Below these, for a lone hit and for each piece in music, no claim. Where nine in ten claims are right, or as near as
 they come, on kits that were not trained on."""
@@ -37,6 +37,7 @@ SHAKEN = PIECES.index("hand percussion")
 ALL_TREBLE = 0.85
 """A hit with more of its power than this from 4 kHz up is not claimed to be hand percussion: shakers and hats are too
 alike."""
+REACH = 4.0
 CLEAREST = 3
 """A piece is heard in music by its clearest hits, so many."""
 PLAYED = 0.5
@@ -55,37 +56,39 @@ class Network:
     out: np.ndarray
     out_bias: np.ndarray
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """(members, items, outputs) for (items, features)."""
-        standard = (features - self.centre) / self.scale
+    def logits(self, features: np.ndarray, reach: float = np.inf) -> np.ndarray:
+        """(members, items, outputs) for (items, features), of which none counts for more than `reach` deviations."""
+        standard = np.clip((features - self.centre) / self.scale, -reach, reach)
         units = np.maximum(0, standard @ self.hidden + self.hidden_bias[:, None])
         return units @ self.out + self.out_bias[:, None]
 
 
 @dataclass(frozen=True)
 class Ear:
-    """Both networks; the one for lone hits has an output more, for what is no piece. `temperature` makes its confidence
-    honest; `slope` and `offset`, per piece, do that for a clip of music."""
+    """Both networks. The one for lone hits tells sounds apart (a closed hat from an open one); `is_piece` (sounds,
+    pieces and none of them) is 1 for what a sound is. `temperature` makes its confidence honest; `slope` and `offset`,
+    per piece, do that for a clip of music."""
 
     alone: Network
+    is_piece: np.ndarray
     in_music: Network
     temperature: float
     slope: np.ndarray
     offset: np.ndarray
 
-    def lone_hit(self, samples: np.ndarray) -> dict[str, float]:
-        """How likely each piece is for the hit in (2, samples)."""
-        shares = self.lone_hits(features_alone(samples, start_of_hit(samples))[None])[0]
-        return dict(zip(PIECES, shares.tolist(), strict=False))
+    def lone_hit(self, samples: np.ndarray) -> tuple[dict[str, float], list[str]]:
+        """How likely each piece is for the hit in (2, samples), and which of them are sure."""
+        features = features_alone(samples, start_of_hit(samples))[None]
+        shares = self.lone_hits(features)
+        sure = claims_alone(shares, features)[0]
+        likely = dict(zip(PIECES, shares[0].tolist(), strict=False))
+        return likely, [piece for piece, claimed in zip(PIECES, sure, strict=True) if claimed]
 
     def lone_hits(self, features: np.ndarray) -> np.ndarray:
         """(items, pieces and none of them), each row with the sum 1."""
-        shares = softmax(self.alone.logits(features)).mean(axis=0) ** (1 / self.temperature)
-        shares = shares / shares.sum(axis=1, keepdims=True)
-        treble = treble_share(features) > ALL_TREBLE
-        shares[treble, -1] += shares[treble, SHAKEN]
-        shares[treble, SHAKEN] = 0
-        return shares
+        sounds = softmax(self.alone.logits(features, REACH)).mean(axis=0)
+        shares = (sounds @ self.is_piece) ** (1 / self.temperature)
+        return shares / shares.sum(axis=1, keepdims=True)
 
     def hits(self, samples: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """(hits, pieces) log odds that a piece is struck, for the hits at `starts` of (2, samples)."""
@@ -94,6 +97,13 @@ class Ear:
     def clip(self, log_odds: np.ndarray) -> np.ndarray:
         """(pieces,) how likely each piece is played in a clip with these hits."""
         return 1 / (1 + np.exp(-(self.slope * clearest(log_odds) + self.offset)))
+
+
+def claims_alone(shares: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """(items, pieces) which pieces are sure enough to be named, of the lone hits with these shares and features."""
+    sure = shares[:, : len(PIECES)] >= SURE_ALONE
+    sure[treble_share(features) > ALL_TREBLE, SHAKEN] = False
+    return sure
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -124,7 +134,22 @@ def ear_from(weights: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Ear
     alone, in_music = (
         Network(*(weights[f"{which}.{name}"] for name in names)) for which in ("alone", "in_music")
     )
-    return Ear(alone, in_music, about["temperature"], weights["slope"], weights["offset"])
+    return Ear(
+        alone,
+        pieces_of(list(about["sounds"].values())),
+        in_music,
+        about["temperature"],
+        weights["slope"],
+        weights["offset"],
+    )
+
+
+def pieces_of(pieces: list[str | None]) -> np.ndarray:
+    """(sounds, pieces and none of them): 1 where the sound is that piece."""
+    found = np.zeros((len(pieces), len(PIECES) + 1))
+    for sound, piece in enumerate(pieces):
+        found[sound, PIECES.index(piece) if piece else len(PIECES)] = 1
+    return found
 
 
 def heard_pieces(samples: np.ndarray, onsets: list[Onset], one_shot: bool) -> dict[str, dict[str, Any]]:
@@ -132,8 +157,8 @@ def heard_pieces(samples: np.ndarray, onsets: list[Onset], one_shot: bool) -> di
     sure."""
     ear = shipped_ear()
     if one_shot:
-        found = ear.lone_hit(samples)
-        likely = {piece: share for piece, share in found.items() if share >= SURE_ALONE}
+        shares, sure_of = ear.lone_hit(samples)
+        likely = {piece: shares[piece] for piece in sure_of}
         return _facts(likely, {}) if likely and samples.any() else {}
     if not onsets:
         return {}

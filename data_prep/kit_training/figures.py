@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from data_prep.kit_pieces import PIECES, SURE_ALONE, SURE_IN_MUSIC, Ear
+from data_prep.kit_pieces import PIECES, SURE_IN_MUSIC, Ear, claims_alone
 from data_prep.kit_training.fitting import GROOVES as GROOVES_TRAINED
-from data_prep.kit_training.fitting import Lone, fit_networks, without
+from data_prep.kit_training.fitting import Lone, fit_alone, fit_in_music
 from data_prep.kit_training.grooves import play
+from data_prep.kit_training.kits import KITS, PLAY_GROOVES
 from data_prep.kit_training.sources import Hit
 
 GROOVES = 60
@@ -23,38 +25,56 @@ STEPS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 def judges_of(ear: Ear, hits: list[Hit], lone: Lone) -> dict[str, Ear]:
     """For every kit in `hits`, which are all trained on, an ear that never heard it; how it makes confidence honest,
     fourteen numbers, it has from `ear`."""
+    _, _, left_out = fit_alone(lone)
     judges = {}
-    for kit in dict.fromkeys(hit.kit for hit in hits):
-        others = [hit for hit in hits if hit.kit != kit]
-        judges[kit] = fit_networks(others, without(lone, kit), GROOVES_TRAINED, like=ear)
+    for kit, alone in left_out.items():
+        playing = [hit for hit in hits if hit.kit in PLAY_GROOVES and hit.kit != kit]
+        heard = kit in PLAY_GROOVES
+        in_music = fit_in_music(playing, GROOVES_TRAINED) if heard else ear.in_music
+        judges[kit] = replace(ear, alone=alone, in_music=in_music)
     return judges
 
 
 def on_kits_not_heard(judge_of: Callable[[str], Ear], hits: list[Hit], lone: Lone) -> dict[str, Any]:
     """Every kit heard by the judge that never heard it."""
-    shares, truth, kits, grooves = [], [], [], {}
-    for kit in dict.fromkeys(hit.kit for hit in hits):
-        those = (lone.kits == kit) & lone.untouched & (lone.pieces < len(PIECES))
-        judge = judge_of(kit)
-        shares.append(judge.lone_hits(lone.features[those])[:, : len(PIECES)])
-        truth.append(lone.pieces[those])
-        kits += [kit] * int(those.sum())
-        grooves[kit] = heard_grooves(judge, [hit for hit in hits if hit.kit == kit])
     return {
-        "hits": lone_figures(np.concatenate(shares), np.concatenate(truth), np.array(kits)),
-        "grooves": groove_figures(grooves),
+        "hits": lone_figures(*lone_heard(judge_of, hits, lone)),
+        "grooves": groove_figures(
+            {
+                kit: heard_grooves(judge_of(kit), [hit for hit in hits if hit.kit == kit])
+                for kit in dict.fromkeys(hit.kit for hit in hits)
+            }
+        ),
     }
 
 
-def lone_figures(shares: np.ndarray, truth: np.ndarray, kits: np.ndarray) -> dict[str, Any]:
+def lone_heard(
+    judge_of: Callable[[str], Ear], hits: list[Hit], lone: Lone
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(hits, pieces) how likely each is and whether it is claimed, what they are, and their kits, every kit heard by
+    its judge."""
+    shares, claims, truth, kits = [], [], [], []
+    for kit in dict.fromkeys(hit.kit for hit in hits):
+        those = (lone.kits == kit) & lone.untouched & (lone.pieces < len(PIECES))
+        heard = judge_of(kit).lone_hits(lone.features[those])
+        shares.append(heard[:, : len(PIECES)])
+        claims.append(claims_alone(heard, lone.features[those]))
+        truth.append(lone.pieces[those])
+        kits += [kit] * int(those.sum())
+    return np.concatenate(shares), np.concatenate(claims), np.concatenate(truth), np.array(kits)
+
+
+def lone_figures(
+    shares: np.ndarray, claims: np.ndarray, truth: np.ndarray, kits: np.ndarray
+) -> dict[str, Any]:
     """Forced choices and claims: `accuracy` if the ear had to name a piece, `claims` of those it is sure of."""
     chosen, confidence = shares.argmax(axis=1), shares.max(axis=1)
-    right, sure = chosen == truth, confidence >= SURE_ALONE
+    right, sure = chosen == truth, claims[np.arange(len(truth)), chosen]
+    debian = np.isin(kits, [kit.name for kit in KITS if not kit.package.startswith("https:")])
     return {
-        "files": len(truth),
-        "accuracy": _share(right),
-        "claimed": _share(sure),
-        "claims_right": _share(right[sure]),
+        **_of(right, sure, truth >= 0),
+        "accuracy_balanced": _balanced(right, truth),
+        "debian": _of(right, sure, debian) | {"accuracy_balanced": _balanced(right[debian], truth[debian])},
         "pieces": {
             piece: {
                 "files": int((truth == index).sum()),
@@ -65,21 +85,27 @@ def lone_figures(shares: np.ndarray, truth: np.ndarray, kits: np.ndarray) -> dic
             }
             for index, piece in enumerate(PIECES)
         },
-        "kits": {
-            str(kit): {
-                "files": int((kits == kit).sum()),
-                "accuracy": _share(right[kits == kit]),
-                "claimed": _share(sure[kits == kit]),
-                "claims_right": _share(right[sure & (kits == kit)]),
-            }
-            for kit in dict.fromkeys(kits)
-        },
+        "kits": {str(kit): _of(right, sure, kits == kit) for kit in dict.fromkeys(kits)},
         "reliability": [
             {"from": low, "to": high, "files": int(inside.sum()), "right": _share(right[inside])}
             for low, high in pairwise(STEPS)
             if (inside := (confidence >= low) & (confidence < high + (high == 1))).any()
         ],
     }
+
+
+def _of(right: np.ndarray, sure: np.ndarray, those: np.ndarray) -> dict[str, Any]:
+    return {
+        "files": int(those.sum()),
+        "accuracy": _share(right[those]),
+        "claimed": _share(sure[those]),
+        "claims_right": _share(right[sure & those]),
+    }
+
+
+def _balanced(right: np.ndarray, truth: np.ndarray) -> float | None:
+    """The mean of the accuracies of the pieces."""
+    return _share(np.array([right[truth == piece].mean() for piece in np.unique(truth)]))
 
 
 def heard_grooves(ear: Ear, hits: list[Hit]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -16,11 +16,12 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from data_prep.kit_features import features_alone, features_in_music, start_of_hit
-from data_prep.kit_pieces import PIECES, Ear, Network, clearest
+from data_prep.kit_pieces import PIECES, REACH, Ear, Network, clearest, pieces_of, softmax
 from data_prep.kit_training.grooves import play, vary
-from data_prep.kit_training.sources import KIT_PIECES, Hit
+from data_prep.kit_training.kits import PLAY_GROOVES
+from data_prep.kit_training.sources import KIT_PIECES, SOUNDS, Hit
 
-VARIATIONS = 10
+VARIATIONS = 4
 MEMBERS = 5
 UNITS_ALONE, UNITS_IN_MUSIC = 32, 48
 GROOVES, GROOVES_LEFT_OUT = 400, 80
@@ -59,40 +60,42 @@ def index_of(hit: Hit) -> int:
 
 def fit_ear(hits: list[Hit], lone: Lone) -> Ear:
     """The ear that heard these hits, `lone` their description; of three kits or more."""
-    return _calibrated(fit_networks(hits, lone, GROOVES), hits, lone)
+    alone, temperature, _ = fit_alone(lone)
+    playing = [hit for hit in hits if hit.kit in PLAY_GROOVES]
+    ear = Ear(
+        alone, pieces_of(list(KIT_PIECES.values())), fit_in_music(playing, GROOVES), temperature,
+        np.ones(len(PIECES)), np.zeros(len(PIECES)),
+    )  # fmt: skip
+    return _calibrated_in_music(ear, playing)
 
 
-def fit_networks(hits: list[Hit], lone: Lone, grooves: int, like: Ear | None = None) -> Ear:
-    """An ear whose confidence is as it comes, or is made honest as that of `like` is."""
-    alone, in_music = _alone(lone), _in_music(hits, grooves)
-    if like:
-        return replace(like, alone=alone, in_music=in_music)
-    return Ear(alone, in_music, 1.0, np.ones(len(PIECES)), np.zeros(len(PIECES)))
+def fit_alone(lone: Lone) -> tuple[Network, float, dict[str, Network]]:
+    """The network for lone hits, the temperature that makes it honest, and for each kit one that never heard it."""
+    left_out = {str(kit): alone_of(without(lone, kit)) for kit in dict.fromkeys(lone.kits)}
+    counts = Counter(lone.kits[lone.untouched])
+    shares, truth = [], []
+    for kit, network in left_out.items():
+        if counts[kit] >= FEWEST_FOR_A_FOLD:
+            those = (lone.kits == kit) & lone.untouched
+            shares.append(softmax(network.logits(lone.features[those], REACH)).mean(axis=0))
+            truth.append(lone.pieces[those])
+    pieces = np.concatenate(shares) @ pieces_of(list(KIT_PIECES.values()))
+    return alone_of(lone), _temperature(pieces, np.concatenate(truth)), left_out
 
 
-def _calibrated(ear: Ear, hits: list[Hit], lone: Lone) -> Ear:
-    shares, truth, clips, played = [], [], [], []
+def _calibrated_in_music(ear: Ear, hits: list[Hit]) -> Ear:
+    clips, played = [], []
     counts = Counter(hit.kit for hit in hits)
     for number, kit in enumerate(kit for kit, count in counts.items() if count >= FEWEST_FOR_A_FOLD):
-        rest = [hit for hit in hits if hit.kit != kit]
+        heard = replace(ear, in_music=fit_in_music([hit for hit in hits if hit.kit != kit], GROOVES // 2))
         left = [hit for hit in hits if hit.kit == kit]
-        heard = fit_networks(rest, without(lone, kit), GROOVES // 2)
-        those = (lone.kits == kit) & lone.untouched
-        shares.append(heard.lone_hits(lone.features[those]))
-        truth.append(lone.pieces[those])
         for seed in range(GROOVES_LEFT_OUT):
             groove = play(left, 1_000_000 + 1000 * number + seed)
             if len(groove.starts):
                 clips.append(clearest(heard.hits(groove.samples, groove.starts)))
                 played.append(groove.played.any(axis=0))
-    temperature = _temperature(np.concatenate(shares), np.concatenate(truth))
     lines = [_line(np.array(clips)[:, piece], np.array(played)[:, piece]) for piece in range(len(PIECES))]
-    return replace(
-        ear,
-        temperature=temperature,
-        slope=np.array([a for a, _ in lines]),
-        offset=np.array([b for _, b in lines]),
-    )
+    return replace(ear, slope=np.array([a for a, _ in lines]), offset=np.array([b for _, b in lines]))
 
 
 def without(lone: Lone, kit: str) -> Lone:
@@ -101,26 +104,26 @@ def without(lone: Lone, kit: str) -> Lone:
     return Lone(*(value[kept] for value in vars(lone).values()))
 
 
-def _alone(lone: Lone) -> Network:
-    """An ensemble, each member on another draw of the same size."""
+def alone_of(lone: Lone) -> Network:
+    """An ensemble, each member on another draw of the same size; sounds are drawn alike, and kits rather alike."""
     sounds, shares = Counter(lone.sounds), Counter(zip(lone.kits, lone.sounds, strict=True))
     weights = np.array(
         [
-            (sounds[sound] * shares[kit, sound]) ** -0.5
+            1 / sounds[sound] / shares[kit, sound] ** 0.5
             for kit, sound in zip(lone.kits, lone.sounds, strict=True)
         ]
     )
     members, centre, scale = [], lone.features.mean(axis=0), lone.features.std(axis=0) + 1e-6
+    standard = np.clip((lone.features - centre) / scale, -REACH, REACH)
+    truth = np.array([SOUNDS.index(sound) for sound in lone.sounds])
     for seed in range(MEMBERS):
         rng = np.random.default_rng(seed)
         drawn = rng.choice(len(weights), len(weights), p=weights / weights.sum())
-        members.append(
-            _trained((lone.features[drawn] - centre) / scale, lone.pieces[drawn], UNITS_ALONE, 3.0, 40, seed)
-        )
+        members.append(_trained(standard[drawn], truth[drawn], UNITS_ALONE, 3.0, 40, seed))
     return _network(centre, scale, members)
 
 
-def _in_music(hits: list[Hit], grooves: int) -> Network:
+def fit_in_music(hits: list[Hit], grooves: int) -> Network:
     played = [play(hits, seed) for seed in range(grooves)]
     features = np.concatenate([features_in_music(each.samples, each.starts) for each in played])
     truth = np.concatenate([each.played for each in played])

@@ -36,13 +36,20 @@ class Groove:
 
 
 def vary(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A hit that is still the same one: higher or lower, duller, thinner, in a room, driven, cut short, in noise."""
-    sound = soxr.resample(samples.T[: 2 * SAMPLE_RATE], SAMPLE_RATE, SAMPLE_RATE * rng.uniform(0.85, 1.18)).T
+    """A hit that is still the same one: higher or lower, other in colour, in a room, driven, cut short, in noise."""
+    sound = soxr.resample(
+        samples.T[: 2 * SAMPLE_RATE], SAMPLE_RATE, SAMPLE_RATE * 2 ** rng.uniform(-0.35, 0.35)
+    ).T
     if rng.random() < 0.4:
         share = rng.uniform(0.3, 0.9)
         sound = (1 - share) * sound + share * _filtered(sound, rng.uniform(3000, 12_000), "low")
     if rng.random() < 0.25:
         sound = _filtered(sound, rng.uniform(60, 200), "high")
+    if rng.random() < 0.5:
+        gain, middle = rng.uniform(-0.7, 1.5), np.exp(rng.uniform(5, 9))
+        sound = sound + gain * _filtered(sound, middle * np.array([0.7, 1.4]), "band")
+    if rng.random() < 0.3:
+        sound = sound * np.exp(-np.arange(sound.shape[1]) / SAMPLE_RATE / rng.uniform(0.1, 1.0))
     if rng.random() < 0.4:
         sound = in_a_room(sound, rng)
     if rng.random() < 0.5:
@@ -115,5 +122,5 @@ def _groove(samples: np.ndarray, events: list[tuple[int, str]]) -> Groove:
     return Groove(samples, np.array(starts, int), table)
 
 
-def _filtered(sound: np.ndarray, hertz: float, kind: str) -> np.ndarray:
+def _filtered(sound: np.ndarray, hertz: float | np.ndarray, kind: str) -> np.ndarray:
     return sosfilt(butter(1, hertz, kind, fs=SAMPLE_RATE, output="sos"), sound, axis=1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from data_prep.kit_pieces import PIECES, SURE_ALONE, SURE_IN_MUSIC, Ear
+from data_prep.kit_pieces import PIECES, SURE_IN_MUSIC, Ear
 from data_prep.kit_training.sources import KIT_PIECES, Hit, sound_of_name
 from data_prep.onsets import detect
 
@@ -23,17 +23,24 @@ SLICE_SECONDS = 10.0
 
 def on_recordings(folder: Path, judges: dict[str, Ear], trained_on: list[Hit]) -> dict[str, Any]:
     """What an ear makes of `folder`/one_shots and /takes that heard none of the kits any of them are from."""
+    ear, found = _judged(folder, judges, trained_on)
+    takes = {path.stem: _take(ear, path) for path in sorted((folder / "takes").glob("*.flac"))}
+    return found | {"takes": takes}
+
+
+def on_one_shots(folder: Path, judges: dict[str, Ear], trained_on: list[Hit]) -> dict[str, Any]:
+    """The same of `folder`/one_shots alone."""
+    return _judged(folder, judges, trained_on)[1]
+
+
+def _judged(folder: Path, judges: dict[str, Ear], trained_on: list[Hit]) -> tuple[Ear, dict[str, Any]]:
     shots = {path.stem: _read(path) for path in sorted((folder / "one_shots").glob("*.flac"))}
     known = {hit.samples.tobytes(): hit.kit for hit in trained_on}
     left_out = sorted({known[each.tobytes()] for each in shots.values() if each.tobytes() in known})
     if len(left_out) > 1:
         raise ValueError(f"The one-shots are from several kits that were trained on: {', '.join(left_out)}.")
     ear = judges[left_out[0]] if left_out else next(iter(judges.values()))
-    return {
-        "left_out": left_out,
-        "one_shots": _one_shots(ear, shots),
-        "takes": {path.stem: _take(ear, path) for path in sorted((folder / "takes").glob("*.flac"))},
-    }
+    return ear, {"left_out": left_out, "one_shots": _one_shots(ear, shots)}
 
 
 def _read(path: Path) -> np.ndarray:
@@ -48,12 +55,12 @@ def _one_shots(ear: Ear, shots: dict[str, np.ndarray]) -> dict[str, Any]:
         piece = KIT_PIECES[sound_of_name(name) or "side stick"]
         if not piece:
             continue
-        shares = ear.lone_hit(samples)
+        shares, sure_of = ear.lone_hit(samples)
         heard = max(shares, key=lambda each: shares[each])
         files += 1
         right += heard == piece
-        claimed += shares[heard] >= SURE_ALONE
-        claims_right += shares[heard] >= SURE_ALONE and heard == piece
+        claimed += heard in sure_of
+        claims_right += heard in sure_of and heard == piece
         if heard != piece:
             wrong[name] = f"{heard} {shares[heard]:.2f}"
     return {"files": files, "right": right, "claimed": claimed, "claims_right": claims_right, "wrong": wrong}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from data_prep.kit_training.kits import Kit
 from data_prep.kit_training.sampled import Sampled, gus_patch, soundfont_drums
 from data_prep.recording import SAMPLE_RATE
 
@@ -58,22 +59,6 @@ LOWEST_RATE = 22_050
 
 
 @dataclass(frozen=True)
-class Kit:
-    """One kit: where its files lie below the folder the packages were unpacked into, and what they are.
-
-    `named` are patterns of file names whose words do not say it; None leaves a file out.
-    """
-
-    name: str
-    package: str
-    folder: str
-    licence: str
-    trains: bool
-    files: str = "*"
-    named: tuple[tuple[str, str | None], ...] = ()
-
-
-@dataclass(frozen=True)
 class Hit:
     """A single hit, (2, samples) float32 at 44.1 kHz, what it is, and which file it comes from."""
 
@@ -84,82 +69,42 @@ class Hit:
     sha256: str
 
 
-_HYDROGEN = "usr/share/hydrogen/data/drumkits"
-_SONIC_PI = (
-    ("drum_cymbal_closed", "closed hat"), ("drum_cymbal_pedal", "closed hat"), ("drum_cymbal_open", "open hat"),
-    ("drum_cymbal_*", "crash"), ("drum_bass*", "kick"), ("drum_heavy_kick", "kick"), ("drum_snare*", "snare"),
-    ("drum_tom*", "tom"), ("drum_splash*", "crash"), ("drum_cowbell", "metal"), ("bd_*", "kick"),
-    ("sn_*", "snare"), ("elec_*kick", "kick"),
-    ("elec_*snare", "snare"), ("elec_cymbal", "crash"), ("elec_fuzz_tom", "tom"), ("elec_triangle", "metal"),
-    ("elec_bell", "metal"), ("elec_wood", "wood"), ("tabla_*", "hand drum"), ("perc_bell*", "metal"),
-    ("perc_snap*", "clap"), ("*", None),
-)  # fmt: skip
-_AUDIOPHOB = (
-    ("124382*", "snare"), ("25671*", "snare"), ("*tomh", "tom"), ("116973*", "closed hat"),
-    ("104227*", "open hat"), ("124101*", "crash"), ("*", None),
-)  # fmt: skip
-_MILLO3 = (
-    ("bd_*", "kick"), ("cc_*", "crash"), ("rc_*", "ride"), ("sd_*", "snare"), ("ho_*", "open hat"),
-    ("hh_*", "closed hat"), ("ft_*", "tom"), ("t?_*", "tom"), ("*", None),
-)  # fmt: skip
-_PACIFIC = (
-    ("BD_*", "kick"), ("SN3_*", None), ("SN4_*", None), ("SN*", "snare"), ("HH_*", "closed hat"), ("HH?_*", "open hat"),
-    ("TM*", "tom"), ("CB*", "crash"), ("RD*", "ride"), ("BL_*", "ride"),
-)  # fmt: skip
-
-KITS = (
-    Kit("Sonic Pi", "sonic-pi-samples", "usr/share/sonic-pi/samples", "CC0-1.0", True, "*.flac", _SONIC_PI),
-    Kit("Audiophob", "hydrogen-drumkits", f"{_HYDROGEN}/Audiophob", "CC0-1.0", True, "*.wav", _AUDIOPHOB),
-    Kit("Fluid R3", "fluid-soundfont-gm", "usr/share/sounds/sf2", "MIT", True, "FluidR3_GM.sf2",
-        (("Brush Swirl*", None), ("Brush Snr*", "snare"))),
-    Kit("Freepats", "freepats", "usr/share/midi/freepats/Drum_000", "GPL-2+ with exception for what is made with it",
-        True, "*.pat"),
-    Kit("Colombo", "hydrogen-drumkits", f"{_HYDROGEN}/ColomboAcousticDrumkit",
-        "GPL-2+ with exception for what is made with it", True, "*.flac", (("*ride*", "ride"),)),
-    Kit("Pacific", "hydrogen-drumkits", f"{_HYDROGEN}/BJA_Pacific", "CC-BY-SA-3.0-US", False, "*.aiff", _PACIFIC),
-    Kit("Electric Empire", "hydrogen-drumkits", f"{_HYDROGEN}/ElectricEmpireKit", "GPL-2+", False, "*.flac",
-        (("EE_Drum*", None), ("EE_Hat_Low", None), ("EE_Hat_Ring*", None))),
-    Kit("Forzee", "hydrogen-drumkits", f"{_HYDROGEN}/ForzeeStereo", "GPL-2", False, "*.wav",
-        (("CrashRide18-*", "crash"), ("CrashRide*", "ride"))),
-    Kit("Gimme a Hand", "hydrogen-drumkits", f"{_HYDROGEN}/Gimme A Hand 1.0", "GPL-2", False, "*.wav"),
-    Kit("Hard Electro", "hydrogen-drumkits", f"{_HYDROGEN}/HardElectro1", "GPL-2+", False, "*.flac",
-        (("HardHse_K*", "kick"), ("PowR_BD*", "kick"), ("PowR_SN*", "snare"), ("PowR_HH*", None), ("?FX*", None),
-         ("FX*", None))),
-    Kit("Millo 1", "hydrogen-drumkits", f"{_HYDROGEN}/Millo-Drums_v.1", "GPL-2", False, "*.flac"),
-    Kit("Millo 2", "hydrogen-drumkits", f"{_HYDROGEN}/Millo_MultiLayered2", "GPL-2", False, "*.flac",
-        (("rim_*", None),)),
-    Kit("Millo 3", "hydrogen-drumkits", f"{_HYDROGEN}/Millo_MultiLayered3", "GPL-2", False, "*.flac", _MILLO3),
-    Kit("Black Pearl", "hydrogen-drumkits", f"{_HYDROGEN}/The Black Pearl 1.0", "GPL-2", False, "*.wav"),
-    Kit("VariBreaks", "hydrogen-drumkits", f"{_HYDROGEN}/VariBreaks", "GPL-2+", False, "*.flac",
-        (("VP Drum", None),)),
-    Kit("circAfrique", "hydrogen-drumkits", f"{_HYDROGEN}/circAfrique v4", "CC-BY-SA-3.0", False, "*.wav"),
-    Kit("GM Rock", "hydrogen-data", f"{_HYDROGEN}/GMRockKit", "GPL-2+", False, "*.wav", (("Bell-*", "ride"),)),
-    Kit("TR-808 emulation", "hydrogen-data", f"{_HYDROGEN}/TR808EmulationKit", "GPL-2+", False, "*.flac"),
-    Kit("LMMS", "lmms-common", "usr/share/lmms/samples/drums", "GPL-2+", False, "*.ogg",
-        (("zap*", None), ("nasty_bass*", None), ("kick04", None))),
-)  # fmt: skip
-
-
 def hits_of(kit: Kit, root: Path) -> Iterator[Hit]:
     """The hits of a kit in order of file name; none where its package is not unpacked below `root`."""
-    for path in sorted((root / kit.folder).glob(kit.files)):
+    for path in _chosen(sorted((root / kit.folder).glob(kit.files)), root / kit.folder, kit):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        for found in _read(path, kit):
+        for found in _read(path, root / kit.folder, kit):
             sound = _sound_of(found, kit)
             if sound and found.sample_rate >= LOWEST_RATE:
                 yield Hit(kit.name, found.name, sound, _stereo(found), digest)
 
 
-def _read(path: Path, kit: Kit) -> list[Sampled]:
+def _chosen(paths: list[Path], folder: Path, kit: Kit) -> list[Path]:
+    """The files of a kit that are taken: all banks, and of each sound the most that it may have."""
+    of_sound: dict[str, list[Path]] = {}
+    for path in paths:
+        sound = "bank" if path.suffix in (".sf2", ".pat") else _sound_of(_unread(path, folder), kit)
+        of_sound.setdefault(sound or "", []).append(path)
+    of_sound.pop("", None)
+    return sorted(
+        found[number * len(found) // min(kit.most, len(found))]
+        for found in of_sound.values()
+        for number in range(min(kit.most, len(found)))
+    )
+
+
+def _unread(path: Path, folder: Path) -> Sampled:
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    return Sampled(name, frozenset(), np.zeros((1, 0), np.float32), SAMPLE_RATE)
+
+
+def _read(path: Path, folder: Path, kit: Kit) -> list[Sampled]:
     if path.suffix == ".sf2":
         return soundfont_drums(path)
     if path.suffix == ".pat":
         return [gus_patch(path)]
-    unread = Sampled(path.stem, frozenset(), np.zeros((1, 0), np.float32), SAMPLE_RATE)
-    if not _sound_of(unread, kit):
-        return []
     samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return [Sampled(path.stem, frozenset(), samples.T, sample_rate)]
+    return [replace(_unread(path, folder), samples=samples.T, sample_rate=sample_rate)]
 
 
 def _sound_of(found: Sampled, kit: Kit) -> str | None:

@@ -15,10 +15,11 @@ import soundfile
 from drummer import SAMPLE_RATE, TAKES
 
 from data_prep.kit_features import FEATURES_VERSION, IN_MUSIC, features_alone, features_in_music, start_of_hit
-from data_prep.kit_pieces import ABOUT, PIECES, ear_from, heard_pieces, shipped_ear
+from data_prep.kit_pieces import ABOUT, PIECES, claims_alone, ear_from, heard_pieces, pieces_of, shipped_ear
 from data_prep.kit_training.grooves import play
+from data_prep.kit_training.kits import Kit
 from data_prep.kit_training.sampled import gus_patch, soundfont_drums
-from data_prep.kit_training.sources import KIT_PIECES, Hit, sound_of_name
+from data_prep.kit_training.sources import KIT_PIECES, Hit, hits_of, sound_of_name
 from data_prep.onsets import detect
 
 RECORDINGS = Path(os.environ.get("WOODSHED_RECORDINGS", "../shared/recordings"))
@@ -26,7 +27,10 @@ LETTERS = {
     "K": "kick", "S": "snare", "G": "snare", "H": "hi-hat", "O": "hi-hat", "P": "hi-hat", "T": "tom", "M": "tom",
     "L": "tom", "X": "cymbal",
 }  # fmt: skip
-PERMISSIVE = ("CC0-1.0", "MIT", "CC-BY-3.0", "GPL-2+ with exception for what is made with it")
+PERMISSIVE = (
+    "CC0-1.0", "MIT", "CC-BY-3.0", "CC-BY-4.0", "Unlicense", "public domain",
+    "GPL-2+ with exception for what is made with it",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,20 @@ def test_a_hit_is_the_same_whatever_its_level_and_the_silence_before_it() -> Non
     late = 0.05 * np.pad(hit, ((0, 0), (5000, 0)))
     there, here = (features_alone(sound, start_of_hit(sound)) for sound in (hit, late))
     assert np.abs(there - here).max() < 3  # dB and octaves; the frames fall elsewhere
-    assert shipped_ear().lone_hit(hit).keys() == set(PIECES)
+    likely, sure = shipped_ear().lone_hit(hit)
+    assert likely.keys() == set(PIECES) and set(sure) <= set(PIECES)
+
+
+def test_treble_alone_is_never_claimed_to_be_hand_percussion() -> None:
+    shaken = np.zeros((2, len(PIECES) + 1))
+    shaken[:, PIECES.index("hand percussion")] = 1
+    features = np.full((2, 16), -30.0)
+    features[0, -1] = features[1, 0] = 0  # all of the power in the highest band, and in the lowest
+    assert claims_alone(shaken, features).any(axis=1).tolist() == [False, True]
+
+
+def test_sounds_are_the_pieces_that_they_are() -> None:
+    assert np.array_equal(pieces_of(["kick", None, "hat", "hat"]).argmax(axis=1), [0, len(PIECES), 2, 2])
 
 
 def test_what_follows_the_next_hit_is_not_looked_at() -> None:
@@ -103,6 +120,15 @@ def test_a_groove_says_what_it_plays() -> None:
 )  # fmt: skip
 def test_names_of_files_say_what_they_are(name: str, sound: str | None) -> None:
     assert sound_of_name(name) == sound
+
+
+def test_a_kit_is_read_by_folders_and_no_sound_of_it_is_taken_too_often(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / "Kdrum").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"Kdrum/{number}.wav", np.full(500, 0.5), SAMPLE_RATE)
+    soundfile.write(tmp_path / "Kdrum/snare.wav", np.full(500, 0.5), SAMPLE_RATE)
+    kit = Kit("one", "", "", "CC0-1.0", True, "*/*.wav", (("*/snare", "snare"), ("Kdrum/*", "kick")), most=3)
+    assert [hit.name for hit in hits_of(kit, tmp_path)] == ["Kdrum/0", "Kdrum/3", "Kdrum/6", "Kdrum/snare"]
 
 
 def test_drums_of_a_soundfont_are_read(tmp_path: Path) -> None:
