@@ -58,10 +58,15 @@ def surely_above(change: Figure) -> bool:
 
 def percent(change: Figure) -> str:
     """`-12.3 % (from -14.0 to -10.1 %)`."""
-    said = f"{100 * change.value:+.1f} %"
+    said = f"{_signed(change.value)} %"
     if change.low is None or change.high is None:
         return f"{said} (one clip alone, so how sure that is cannot be said)"
-    return f"{said} (from {100 * change.low:+.1f} to {100 * change.high:+.1f} %)"
+    return f"{said} (from {_signed(change.low)} to {_signed(change.high)} %)"
+
+
+def _signed(share: float) -> str:
+    """In percent, to a tenth; no sign before what is none."""
+    return f"{100 * share:+.1f}" if round(100 * share, 1) else "0.0"
 
 
 def _words(
@@ -92,8 +97,9 @@ def _words(
 
 def _closer(far: DistanceTo) -> str:
     low, high = far.gain.low or 0.0, far.gain.high or 0.0
-    how = "closer to your held-out takes than" if low > 0 else "as far from your held-out takes as"
-    if high < 0:
+    least = STILL * abs(far.base)
+    how = "closer to your held-out takes than" if low > least else "as far from your held-out takes as"
+    if high < -least:
         how = "farther from your held-out takes than"
     return (
         f"By {far.space} what it plays is {how} what the base plays: {far.adapted:.3f} against {far.base:.3f}; your "
