@@ -163,10 +163,10 @@ def heard_pieces(samples: np.ndarray, onsets: list[Onset], one_shot: bool) -> di
     if not onsets:
         return {}
     log_odds = ear.hits(samples, np.array([onset.sample for onset in onsets]))
-    shares = ear.clip(log_odds)
+    played = ear.clip(log_odds)
     counts = (1 / (1 + np.exp(-log_odds)) >= PLAYED).sum(axis=0)
-    claimed = (shares >= SURE_IN_MUSIC) & (counts > 0)
-    sure = {piece: float(shares[index]) for index, piece in enumerate(PIECES) if claimed[index]}
+    claimed = (played >= SURE_IN_MUSIC) & (counts > 0)
+    sure = {piece: float(played[index]) for index, piece in enumerate(PIECES) if claimed[index]}
     return _facts(sure, dict(zip(PIECES, counts.tolist(), strict=True)))
 
 

@@ -54,7 +54,9 @@ def test_it_was_trained_on_sounds_whose_licence_allows_it(about: dict[str, Any])
 def test_nine_of_ten_claims_about_hits_of_kits_not_heard_are_right(about: dict[str, Any]) -> None:
     figures = about["leave_one_kit_out"]
     assert figures["hits"]["files"] > 800 and len(figures["hits"]["kits"]) > 15
-    assert figures["hits"]["claims_right"] >= 0.9 and figures["grooves"]["precision"] >= 0.9
+    assert figures["hits"]["debian"]["accuracy"] >= 0.88
+    assert min(each["claims_right"] for each in figures["hits"]["pieces"].values()) >= 0.89
+    assert figures["hits"]["claims_right"] >= 0.93 and figures["grooves"]["precision"] >= 0.9
     assert figures["recordings"]["left_out"] == ["Sonic Pi"]
 
 
