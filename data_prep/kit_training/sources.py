@@ -1,8 +1,4 @@
-"""The kits that the classifier is trained and tested on: Debian packages, what each file of them is, and by what right.
-
-Only sound under a licence without copyleft, or with an exception for what is made with the sounds, trains; the rest
-only tests. No sound enters the package, only what was learned of it.
-"""
+"""Hits out of the files of the kits: which files are read, what each sounds like, and the words that say so."""
 
 from __future__ import annotations
 
