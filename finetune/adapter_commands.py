@@ -17,6 +17,7 @@ from finetune.command_line import AsJson, words
 if TYPE_CHECKING:
     from finetune.export import Exported
     from finetune.inspect_adapter import Inspected
+    from finetune.model_card import Card
 
 
 class To(StrEnum):
@@ -50,6 +51,15 @@ Trigger = Annotated[
 ]
 
 
+WithCard = Annotated[
+    bool,
+    typer.Option(
+        "--card/--no-card",
+        help="A model card, and the licence files of the base, in the folder or beside the file.",
+    ),
+]
+
+
 def export(
     run: Annotated[
         Path, typer.Argument(help="A run, such as runs/mykit, or runs/mykit/best for its best adapter.")
@@ -59,6 +69,7 @@ def export(
     dtype: Numbers = None,
     base: Base = None,
     trigger: Trigger = None,
+    card: WithCard = True,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's adapter for another program, into RUN/export/ unless --out says where.
@@ -76,7 +87,8 @@ def export(
 
     folder = run.parent if run.name in ("adapter", "best") else run
     place = out or folder / "export" / _name(adapter_name(run), to)
-    _report(write(run, to.value, place, _value(dtype), base or base_of(run), trigger), as_json)
+    done = write(run, to.value, place, _value(dtype), base or base_of(run), trigger)
+    _report(done, _card(done, folder, trigger) if card else None, as_json)
 
 
 def convert(
@@ -86,6 +98,7 @@ def convert(
     dtype: Numbers = None,
     base: Base = None,
     trigger: Trigger = None,
+    card: WithCard = True,
     as_json: AsJson = False,
 ) -> None:
     """Write an adapter of any program for another, beside it unless --out says where.
@@ -97,7 +110,8 @@ def convert(
     from finetune.export import export as write
 
     place = out or file.parent / _name(file.stem if file.is_file() else file.name, to)
-    _report(write(file, to.value, place, _value(dtype), base, trigger), as_json)
+    done = write(file, to.value, place, _value(dtype), base, trigger)
+    _report(done, _card(done, None, trigger) if card else None, as_json)
 
 
 def inspect(
@@ -128,12 +142,21 @@ def _value(dtype: Dtype | None) -> str | None:
     return None if dtype is None else dtype.value
 
 
-def _report(done: Exported, as_json: bool) -> None:
+def _card(done: Exported, run: Path | None, trigger: str | None) -> Card:
+    from finetune.model_card import write_card
+
+    return write_card(done, run, trigger)
+
+
+def _report(done: Exported, card: Card | None, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"ok": True, **dataclasses.asdict(done)}))
+        written = dataclasses.asdict(card) if card else {"card": None, "licences": []}
+        print(json.dumps({"ok": True, **dataclasses.asdict(done), **written}))
         return
     words.print(f"{escape(done.out)}: {done.kind}, {done.modules} modules, {done.dtype}")
     words.print(f"Read back: {done.compared} differ by {done.error:.1e} of the adapter's effect.")
+    if card is not None:
+        words.print(escape(f"Model card: {card.card}; licence files of the base: {len(card.licences)}"))
     for note in done.notes:
         words.print(escape(note))
 

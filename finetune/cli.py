@@ -27,6 +27,7 @@ from finetune.generate_command import generate
 from finetune.licence_command import licence
 from finetune.plan_command import plan
 from finetune.provenance_commands import keys, prove_inclusion, verify, withdraw
+from finetune.publish_command import publish
 from finetune.train_command import resume, train
 
 app = typer.Typer(
@@ -84,6 +85,7 @@ app.command("evaluate")(evaluate)
 app.command("export")(export)
 app.command("convert")(convert)
 app.command("inspect")(inspect)
+app.command("publish")(publish)
 app.command("keys")(keys)
 app.command("verify")(verify)
 app.command("prove-inclusion")(prove_inclusion)
