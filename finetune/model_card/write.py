@@ -83,7 +83,7 @@ def render(
         "base": _line(str(base)),
         "trigger": trigger and _line(trigger),
         "claims": claims,
-        "training": {key: recipe[key] for key in _TRAINING if key in recipe},
+        "training": {key: recipe[key] for key in _TRAINING if recipe.get(key) is not None},
         "rights": seen.rights,
         "training_set": seen.training_set,
         "provenance": seen,

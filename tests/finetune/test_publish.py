@@ -105,7 +105,13 @@ def test_rights_decide(road: Road, tiny_base_folder: Path, tmp_path: Path) -> No
     """A recording that is withdrawn, and an adapter of which nothing is recorded."""
     copied = road.copy(tmp_path)
     out = copied.run / "export" / "mykit.safetensors"
+    found = {
+        part: {"words": f"The {part} <b>is</b> this."} for part in ("effect", "learned", "kept", "copied")
+    }
+    (copied.run / "evaluation").mkdir()
+    (copied.run / "evaluation" / "evaluation.json").write_text(json.dumps(found))
     run("export", copied.run, "--to", "comfyui", "--out", out)
+    assert r"- kept: The kept \<b\>is\</b\> this." in out.with_suffix(".md").read_text()
     run("publish", out, "--repo", "ada/mykit")
     trained = next(
         row
@@ -120,7 +126,6 @@ def test_rights_decide(road: Road, tiny_base_folder: Path, tmp_path: Path) -> No
         str(copied.dataset),
         "--runs",
         str(copied.run.parent),
-        "--yes",
     ]
     assert CliRunner().invoke(app, withdrawn, catch_exceptions=False).exit_code == 0
     refused(out, "its rights may not be used: .* was withdrawn")
