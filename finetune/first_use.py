@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from finetune.errors import WoodshedError
@@ -26,7 +28,7 @@ def check_accepted(root: Path, base: str) -> None:
         )
         return
     known = acceptances()
-    waiting = [licence for licence in licences if licence.sha256 not in known]
+    waiting = [licence for licence in licences if licence.sha256 not in known and licence.sha256 != _own()]
     if not waiting:
         return
     if not _can_ask():
@@ -59,6 +61,13 @@ def _ask(licence: Licence, base: str) -> None:
         raise WoodshedError(f"The licence of '{base}' was not accepted, so it was not used.")
     made = accept(licence, base, name)
     say(f"Recorded: accepted by {made.accepted_by}, {made.accepted_at}.")
+
+
+@cache
+def _own() -> str:
+    """The SHA-256 of Woodshed's own licence: the starter's, also where an adapter was merged into it."""
+    own = files("finetune") / "base_model" / "starter" / "weights" / "LICENSE"
+    return hashlib.sha256(own.read_bytes()).hexdigest()
 
 
 @cache
