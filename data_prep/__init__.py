@@ -10,19 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from data_prep.clip import rebuild as rebuild
     from data_prep.loading import load as load
+    from data_prep.ownership.rights import Basis as Basis
+    from data_prep.ownership.rights import Rights as Rights
     from data_prep.preparation import prepare as prepare
-    from data_prep.rights import Basis as Basis
-    from data_prep.rights import Rights as Rights
     from data_prep.settings import Settings as Settings
+    from data_prep.slicing.clip import rebuild as rebuild
 
 _HOMES = {
     "load": "loading",
     "prepare": "preparation",
-    "rebuild": "clip",
-    "Basis": "rights",
-    "Rights": "rights",
+    "rebuild": "slicing.clip",
+    "Basis": "ownership.rights",
+    "Rights": "ownership.rights",
     "Settings": "settings",
 }
 __all__ = ["Basis", "Rights", "Settings", "load", "prepare", "rebuild"]

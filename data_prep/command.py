@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from data_prep.rights import RIGHTS_FIRST, Basis, Rights, RightsError
+from data_prep.captioning.vocabulary import read_vocabulary
+from data_prep.ownership.rights import RIGHTS_FIRST, Basis, Rights, RightsError
 from data_prep.settings import Settings, parse_bpm
-from data_prep.slices import KeepOrDrop, Slicing, Tail
-from data_prep.vocabulary import read_vocabulary
+from data_prep.slicing.slices import KeepOrDrop, Slicing, Tail
 
 if TYPE_CHECKING:
     from data_prep.report import Report

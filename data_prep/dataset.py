@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.bar_lines import Bars, find_bars
-from data_prep.captions import variants
+from data_prep.captioning.captions import variants
 from data_prep.files import PrepError, read_json_lines
+from data_prep.ownership.withdrawn import read_withdrawn, why
 from data_prep.review.journal import JOURNAL, read_journal, replay
-from data_prep.withdrawn import read_withdrawn, why
+from data_prep.rhythm.bar_lines import Bars, find_bars
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.clip import clip_of
 from data_prep.dataset_folder import DatasetFolder, Row
 from data_prep.files import PrepError, file_sha256, replace
 from data_prep.one_recording import State
-from data_prep.recording import Decoded, RecordingFault, decode
 from data_prep.review.journal import read_journal, replay, version_of
+from data_prep.slicing.clip import clip_of
+from data_prep.sound.recording import Decoded, RecordingFault, decode
 from data_prep.split import LEFT_OUT
 
 AWAY = "away.jsonl"

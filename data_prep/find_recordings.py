@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from data_prep.formats import CLOSED_SUFFIXES, is_recording
-from data_prep.recording import RecordingFault
+from data_prep.sound.formats import CLOSED_SUFFIXES, is_recording
+from data_prep.sound.recording import RecordingFault
 
 Fault = tuple[Path, RecordingFault]
 

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.captioners import caption_by_plug_in
+from data_prep.captioning.captioners import caption_by_plug_in
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.decisions import AWAY, Decisions, keep_reviewed, restore_clips
+from data_prep.duplicates.near_duplicates import Fingerprint, groups
 from data_prep.files import PrepError, write_json, write_json_lines
 from data_prep.library import Library
 from data_prep.manifest_rows import manifest_rows, recording_rows
-from data_prep.near_duplicates import Fingerprint, groups
 from data_prep.one_recording import State
 from data_prep.overview.figures import overview_of
 from data_prep.overview.page import write_page
+from data_prep.ownership.rights import Rights
+from data_prep.ownership.rights_files import Stated
+from data_prep.ownership.rights_questions import Question, questions_about
+from data_prep.ownership.withdrawn import GATE, read_withdrawn, why
+from data_prep.ownership.withdrawn import Row as Withdrawn
 from data_prep.report import LeftOut, Report, build_report
 from data_prep.review.journal import JOURNAL
 from data_prep.review.sources import from_here
-from data_prep.rights import Rights
-from data_prep.rights_files import Stated
-from data_prep.rights_questions import Question, questions_about
 from data_prep.settings import Settings
 from data_prep.split import TRAIN, VALIDATION, split
-from data_prep.withdrawn import GATE, read_withdrawn, why
-from data_prep.withdrawn import Row as Withdrawn
 from data_prep.writing import delete_old_states, write_dataset
 
 

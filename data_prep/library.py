@@ -7,8 +7,8 @@ from pathlib import Path
 
 from data_prep.files import PrepError
 from data_prep.find_recordings import find_recordings
-from data_prep.recording import RecordingFault
 from data_prep.report import LeftOut
+from data_prep.sound.recording import RecordingFault
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from data_prep.captions import variants
+from data_prep.captioning.captions import variants
 from data_prep.dataset_folder import Row
 from data_prep.one_recording import State
-from data_prep.recording import SAMPLE_RATE
+from data_prep.ownership.rights import Rights
 from data_prep.report import LeftOut
-from data_prep.rights import Rights
 from data_prep.settings import Settings
+from data_prep.sound.recording import SAMPLE_RATE
 
 CAPTIONS = 5
 

@@ -12,20 +12,21 @@ from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data_prep import near_duplicates, slices
-from data_prep.blocks import release
-from data_prep.clip import clip_wav
-from data_prep.cuts import cut_up, first_bar_line, tempo_of
-from data_prep.descriptors import describe, named_facts
-from data_prep.downbeat import downbeat_confidence
+from data_prep.duplicates import near_duplicates
 from data_prep.fact import Fact, fact
 from data_prep.files import file_sha256, replace, write_json
-from data_prep.music import Music, hear
+from data_prep.heard.descriptors import describe, named_facts
 from data_prep.quality import recording_gates, slice_gates
-from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, check_openable, decode
+from data_prep.rhythm.downbeat import downbeat_confidence
+from data_prep.rhythm.music import Music, hear
 from data_prep.settings import Settings
-from data_prep.slices import Slicing, Span
-from data_prep.tags import Tags, read_tags
+from data_prep.slicing import slices
+from data_prep.slicing.clip import clip_wav
+from data_prep.slicing.cuts import cut_up, first_bar_line, tempo_of
+from data_prep.slicing.slices import Slicing, Span
+from data_prep.sound.blocks import release
+from data_prep.sound.recording import SAMPLE_RATE, Decoded, RecordingFault, check_openable, decode
+from data_prep.sound.tags import Tags, read_tags
 
 State = dict[str, Any]
 """What is known of one recording: plain JSON, kept in the dataset so that nothing is done twice."""

@@ -15,12 +15,12 @@ from data_prep.files import PrepError, disk_errors, file_sha256
 from data_prep.finishing import finish
 from data_prep.library import Library, find_library
 from data_prep.one_recording import State
+from data_prep.ownership.rights import Rights
+from data_prep.ownership.rights_files import read_rights
+from data_prep.ownership.withdrawn import read_withdrawn
 from data_prep.report import Report
-from data_prep.rights import Rights
-from data_prep.rights_files import read_rights
+from data_prep.rhythm.timing import read_timing, with_timing
 from data_prep.settings import Settings
-from data_prep.timing import read_timing, with_timing
-from data_prep.withdrawn import read_withdrawn
 from data_prep.workers import Job, run_jobs
 
 Progress = Callable[[float, float, str], None]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.formats import suffix_belies
-from data_prep.recording import SAMPLE_RATE, Decoded
+from data_prep.sound.formats import suffix_belies
+from data_prep.sound.recording import SAMPLE_RATE, Decoded
 
 DC_SHARE = 0.003
 

@@ -10,8 +10,8 @@ from data_prep.dataset_folder import Row
 from data_prep.decisions import Decisions
 from data_prep.one_recording import State
 from data_prep.overview.verdict import Verdict
-from data_prep.recording import SAMPLE_RATE
-from data_prep.rights_questions import Question
+from data_prep.ownership.rights_questions import Question
+from data_prep.sound.recording import SAMPLE_RATE
 from data_prep.split import LEFT_OUT, TRAIN, VALIDATION
 
 

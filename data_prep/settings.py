@@ -6,9 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from data_prep.metre import Metre, parse_metre
-from data_prep.slices import KeepOrDrop, Slicing, Tail
-from data_prep.vocabulary import Vocabulary, check_trigger
+from data_prep.captioning.vocabulary import Vocabulary, check_trigger
+from data_prep.rhythm.metre import Metre, parse_metre
+from data_prep.slicing.slices import KeepOrDrop, Slicing, Tail
 
 PREP_VERSION = 4
 """Raised whenever the same recording and settings would give other slices or facts: all is then redone."""

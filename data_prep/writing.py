@@ -9,7 +9,7 @@ from data_prep.dataset import MANIFEST
 from data_prep.dataset_folder import DatasetFolder, Row
 from data_prep.files import read_json_lines, write_json_lines
 from data_prep.one_recording import State
-from data_prep.rights import Rights
+from data_prep.ownership.rights import Rights
 from data_prep.split import TRAIN, VALIDATION
 
 

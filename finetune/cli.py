@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from data_prep.captions_command import captions
+from data_prep.captioning.captions_command import captions
 from data_prep.command import prep
 from data_prep.dataset import DatasetError
 from data_prep.files import PrepError

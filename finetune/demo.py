@@ -11,8 +11,8 @@ from pathlib import Path
 
 from data_prep import Rights, Settings, prepare
 from data_prep.dataset import clips
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.slicing.slices import Slicing
 from finetune.adapter import load_adapter
 from finetune.audio_files import write_audio
 from finetune.base_model.starter.library import write_library

@@ -42,7 +42,7 @@ def validation_losses(base: BaseModel, data: EncodedDataset, recipe: Recipe) -> 
 
 @dataclass(frozen=True)
 class Probe:
-    """One sound at the five times: `noisy` and `target`, the velocity that is right, (5, channels, frames) on the CPU."""
+    """One sound at the five times: `noisy` and `target`, the right velocity, (5, channels, frames) on the CPU."""
 
     noisy: torch.Tensor
     target: torch.Tensor

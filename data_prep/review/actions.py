@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.clip import clip_wav
 from data_prep.dataset_folder import Row
-from data_prep.descriptors import describe
 from data_prep.files import PrepError
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE, Decoded
+from data_prep.heard.descriptors import describe
 from data_prep.review.following import follow
-from data_prep.slices import SHORTEST_ONE_SHOT, Slicing, Span
+from data_prep.rhythm.onsets import detect
+from data_prep.slicing.clip import clip_wav
+from data_prep.slicing.slices import SHORTEST_ONE_SHOT, Slicing, Span
+from data_prep.sound.recording import SAMPLE_RATE, Decoded
 from data_prep.split import LEFT_OUT, TRAIN
 
 Rewrite = Callable[[str], str]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from data_prep.captions import compose
+from data_prep.captioning.captions import compose
 from data_prep.dataset_folder import Row
 from data_prep.manifest_rows import captions_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.recording import SAMPLE_RATE
+from data_prep.sound.recording import SAMPLE_RATE
 
 BANDS = 96
 LOWEST_HZ, HIGHEST_HZ = 40.0, 18_000.0

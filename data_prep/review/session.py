@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.clip import clip_of
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.decisions import restore_clips
 from data_prep.files import PrepError
@@ -18,6 +17,7 @@ from data_prep.review.reviews import Conflict, Reviews
 from data_prep.review.settling import Settling
 from data_prep.review.sources import Sources
 from data_prep.review.views import Views
+from data_prep.slicing.clip import clip_of
 from data_prep.split import LEFT_OUT
 
 Answer = dict[str, Any]

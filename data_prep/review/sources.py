@@ -11,10 +11,10 @@ import numpy as np
 
 from data_prep.dataset_folder import HIDDEN, DatasetFolder, Row
 from data_prep.files import PrepError
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE, Decoded, RecordingFault, decode
 from data_prep.review.actions import MARGIN
-from data_prep.slices import PRE_ROLL
+from data_prep.rhythm.onsets import detect
+from data_prep.slicing.slices import PRE_ROLL
+from data_prep.sound.recording import SAMPLE_RATE, Decoded, RecordingFault, decode
 
 MOST_SAMPLES = 30 * 60 * SAMPLE_RATE
 """Decoded recordings are kept up to half an hour in all (635 MB), the latest ones; always one."""

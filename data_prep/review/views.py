@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from data_prep.dataset_folder import DatasetFolder
-from data_prep.recording import SAMPLE_RATE
 from data_prep.review import pictures
 from data_prep.review.actions import LONGEST_SECONDS
 from data_prep.review.reviews import Reviews
 from data_prep.review.sources import Sources
+from data_prep.sound.recording import SAMPLE_RATE
 
 Header = dict[str, Any]
 THUMBNAIL_COLUMNS = 96

@@ -10,8 +10,8 @@ import librosa
 import numpy as np
 import torch
 
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE, decode
+from data_prep.rhythm.onsets import detect
+from data_prep.sound.recording import SAMPLE_RATE, decode
 from finetune.base_model import BaseModel
 from finetune.bench.figures import Figure, Grid, Listening, Part
 from finetune.evaluation.fidelity import log_mel_error_db, sdr_db
@@ -42,7 +42,7 @@ Detector = Callable[[np.ndarray], list[float]]
 
 
 def woodshed_onsets(sound: np.ndarray) -> list[float]:
-    """Onset times in seconds of a (2, samples) sound by `data_prep.onsets`."""
+    """Onset times in seconds of a (2, samples) sound by `data_prep.rhythm.onsets`."""
     return [onset.sample / SAMPLE_RATE for onset in detect(sound)[0]]
 
 

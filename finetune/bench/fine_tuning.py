@@ -12,8 +12,8 @@ import numpy as np
 
 from data_prep import Rights, Settings, prepare
 from data_prep.dataset import Clip, clips, read_audio
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.slicing.slices import Slicing
 from finetune.adapter import load_adapter
 from finetune.base_model import BaseModel
 from finetune.base_model.starter.library import write_library

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from data_prep import Rights, Settings, prepare
 from data_prep.dataset import MANIFEST, clips
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.slicing.slices import Slicing
 from finetune.base_model.starter.library import write_library
 from finetune.bench.figures import Figure, Grid, Part
 from finetune.errors import WoodshedError

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.cuts import cut_up
-from data_prep.music import Music, hear
-from data_prep.recording import SAMPLE_RATE
+from data_prep.rhythm.music import Music, hear
 from data_prep.settings import Settings
-from data_prep.slices import PRE_ROLL, Slicing
-from data_prep.tags import Tags
+from data_prep.slicing.cuts import cut_up
+from data_prep.slicing.slices import PRE_ROLL, Slicing
+from data_prep.sound.recording import SAMPLE_RATE
+from data_prep.sound.tags import Tags
 from finetune.bench.figures import Figure, Grid, Part
 from finetune.bench.truth import Known, grooves, read_known
 from finetune.evaluation.matching import Matching, match

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE
-from data_prep.tempo import find_tempo
+from data_prep.rhythm.onsets import detect
+from data_prep.rhythm.tempo import find_tempo
+from data_prep.sound.recording import SAMPLE_RATE
 from finetune.base_model import BaseModel
 from finetune.base_model.starter.drums import Kit
 from finetune.base_model.starter.performance import mix_down, play

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.captions import swing_word
-from data_prep.descriptors import swing
-from data_prep.kit_pieces import heard_pieces
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE
-from data_prep.tempo import find_tempo
+from data_prep.captioning.captions import swing_word
+from data_prep.heard.descriptors import swing
+from data_prep.heard.kit_pieces import heard_pieces
+from data_prep.rhythm.onsets import detect
+from data_prep.rhythm.tempo import find_tempo
+from data_prep.sound.recording import SAMPLE_RATE
 from finetune.evaluation.results import Asked
 
 TEMPO_WITHIN = 0.04

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import PrepError
-from data_prep.rights import Basis, Rights
-from data_prep.withdrawn import read_withdrawn, why
+from data_prep.ownership.rights import Basis, Rights
+from data_prep.ownership.withdrawn import read_withdrawn, why
 from finetune.errors import WoodshedError
 from finetune.provenance.ancestry import find_inherited
 from finetune.provenance.canonical import sha256

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from data_prep.clip import clip_of
 from data_prep.files import PrepError
-from data_prep.recording import RecordingFault, decode
-from data_prep.withdrawn import read_withdrawn
+from data_prep.ownership.withdrawn import read_withdrawn
+from data_prep.slicing.clip import clip_of
+from data_prep.sound.recording import RecordingFault, decode
 from finetune.errors import WoodshedError
 from finetune.progress import progress_bar
 from finetune.provenance.canonical import file_sha256

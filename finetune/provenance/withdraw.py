@@ -12,8 +12,8 @@ from typing import Any
 from data_prep.dataset import MANIFEST, RECORDINGS
 from data_prep.dataset_lock import dataset_lock
 from data_prep.files import read_json_lines
-from data_prep.recording import RecordingFault, decode
-from data_prep.withdrawn import mark_withdrawn, read_withdrawn
+from data_prep.ownership.withdrawn import mark_withdrawn, read_withdrawn
+from data_prep.sound.recording import RecordingFault, decode
 from finetune.adapter.formats.peft import CONFIG, PARTS, WEIGHTS
 from finetune.errors import WoodshedError
 from finetune.provenance.ancestry import record_folder

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from data_prep.caption_table import export_table, import_table
+from data_prep.captioning.caption_table import export_table, import_table
 from data_prep.files import PrepError, read_json_lines
 from finetune.cli import app
 

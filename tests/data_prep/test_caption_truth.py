@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from data_prep.captions import variants
-from data_prep.descriptors import describe
+from data_prep.captioning.captions import variants
 from data_prep.fact import Fact
-from data_prep.onsets import Onset, detect
-from data_prep.recording import SAMPLE_RATE
-from data_prep.room import room
-from data_prep.slices import PRE_ROLL, Slicing
+from data_prep.heard.descriptors import describe
+from data_prep.heard.room import room
+from data_prep.rhythm.onsets import Onset, detect
+from data_prep.slicing.slices import PRE_ROLL, Slicing
+from data_prep.sound.recording import SAMPLE_RATE
 
 KIT = {"kick": "kick", "snare": "snare", "closed hat": "hi-hat"}
 CLIPS, WORDINGS = 25, 8
@@ -219,7 +219,7 @@ def marimba(tonic: int, minor: bool, seed: int) -> np.ndarray:
 
 
 def test_keys_of_melodies_are_right_where_they_are_said() -> None:
-    from data_prep.key import NAMES, key
+    from data_prep.heard.key import NAMES, key
 
     said = 0
     for seed in range(24):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep import captioners
-from data_prep.captioners import Found, ask
+from data_prep.captioning import captioners
+from data_prep.captioning.captioners import Found, ask
 from data_prep.files import PrepError, read_json_lines
 from data_prep.settings import Settings
 

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.captions import compose, variants
+from data_prep.captioning.captions import compose, variants
 
 BREAK = {
     "instruments": "Drum Kit",

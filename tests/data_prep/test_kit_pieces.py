@@ -14,13 +14,27 @@ import pytest
 import soundfile
 from drummer import SAMPLE_RATE, TAKES
 
-from data_prep.kit_features import FEATURES_VERSION, IN_MUSIC, features_alone, features_in_music, start_of_hit
-from data_prep.kit_pieces import ABOUT, PIECES, claims_alone, ear_from, heard_pieces, pieces_of, shipped_ear
-from data_prep.kit_training.grooves import play
-from data_prep.kit_training.kits import Kit
-from data_prep.kit_training.sampled import gus_patch, soundfont_drums
-from data_prep.kit_training.sources import KIT_PIECES, Hit, hits_of, sound_of_name
-from data_prep.onsets import detect
+from data_prep.heard.kit_features import (
+    FEATURES_VERSION,
+    IN_MUSIC,
+    features_alone,
+    features_in_music,
+    start_of_hit,
+)
+from data_prep.heard.kit_pieces import (
+    ABOUT,
+    PIECES,
+    claims_alone,
+    ear_from,
+    heard_pieces,
+    pieces_of,
+    shipped_ear,
+)
+from data_prep.heard.kit_training.grooves import play
+from data_prep.heard.kit_training.kits import Kit
+from data_prep.heard.kit_training.sampled import gus_patch, soundfont_drums
+from data_prep.heard.kit_training.sources import KIT_PIECES, Hit, hits_of, sound_of_name
+from data_prep.rhythm.onsets import detect
 
 RECORDINGS = Path(os.environ.get("WOODSHED_RECORDINGS", "../shared/recordings"))
 LETTERS = {
@@ -35,7 +49,7 @@ PERMISSIVE = (
 
 @pytest.fixture(scope="module")
 def about() -> dict[str, Any]:
-    return json.loads((files("data_prep") / ABOUT).read_text("utf-8"))
+    return json.loads((files("data_prep.heard") / ABOUT).read_text("utf-8"))
 
 
 def test_it_was_trained_on_sounds_whose_licence_allows_it(about: dict[str, Any]) -> None:

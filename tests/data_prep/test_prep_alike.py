@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from data_prep.alike import pairs_alike, window_starts
+from data_prep.duplicates.alike import pairs_alike, window_starts
 
 WINDOW, BANDS = 20, 3
 
@@ -29,7 +29,7 @@ def best_likeness(short: np.ndarray, long: np.ndarray) -> float:
 
 @pytest.mark.parametrize("alike_from", [0.3, 0.5, 0.8])
 def test_the_pairs_are_those_that_correlate_somewhere(alike_from, monkeypatch):
-    monkeypatch.setattr("data_prep.alike.BLOCK_FRAMES", 16)
+    monkeypatch.setattr("data_prep.duplicates.alike.BLOCK_FRAMES", 16)
     rng = np.random.default_rng(3)
     noise = rng.normal(0, 10, (70, BANDS)).astype(np.float32)
     levels = {

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from data_prep.find_recordings import find_recordings
-from data_prep.recording import SAMPLE_RATE, RecordingFault, decode
+from data_prep.sound.recording import SAMPLE_RATE, RecordingFault, decode
 
 GOOD = drummer.play(100, bars=2, seed=1).samples
 TWO_BARS_OF_4 = 4 * 60 / 100

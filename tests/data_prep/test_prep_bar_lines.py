@@ -6,10 +6,10 @@ import drummer
 import pytest
 
 from data_prep import Rights, Settings, prepare
-from data_prep.bar_lines import find_bars
 from data_prep.dataset import clips
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.rhythm.bar_lines import find_bars
+from data_prep.slicing.slices import Slicing
 
 ROW = {
     "start_sample": 44_100,

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.find_recordings import find_recordings
-from data_prep.recording import SAMPLE_RATE, RecordingFault, decode
-from data_prep.tags import read_tags
+from data_prep.sound.recording import SAMPLE_RATE, RecordingFault, decode
+from data_prep.sound.tags import read_tags
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links, pipes and names that Windows does not have")
 

@@ -11,18 +11,18 @@ from drummer import BACKBEAT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import onsets as onset_detection
-from data_prep.bars import bars
-from data_prep.beats import steady_beats
-from data_prep.cuts import cut_up, first_bar_line, tempo_of
-from data_prep.embedded import Cue
-from data_prep.metre import Metre
-from data_prep.music import hear
-from data_prep.onsets import Onset, detect
-from data_prep.recording import SAMPLE_RATE, RecordingFault
+from data_prep.rhythm import onsets as onset_detection
+from data_prep.rhythm.bars import bars
+from data_prep.rhythm.beats import steady_beats
+from data_prep.rhythm.metre import Metre
+from data_prep.rhythm.music import hear
+from data_prep.rhythm.onsets import Onset, detect
 from data_prep.settings import Settings
-from data_prep.slices import PRE_ROLL, KeepOrDrop, Slicing, Tail
-from data_prep.tags import Tags
+from data_prep.slicing.cuts import cut_up, first_bar_line, tempo_of
+from data_prep.slicing.slices import PRE_ROLL, KeepOrDrop, Slicing, Tail
+from data_prep.sound.embedded import Cue
+from data_prep.sound.recording import SAMPLE_RATE, RecordingFault
+from data_prep.sound.tags import Tags
 
 
 def drifting(beat_seconds: np.ndarray, seed: int = 0, lead_in: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.chunks import find_chunks
-from data_prep.embedded import Cue, Embedded, read_embedded
-from data_prep.recording import SAMPLE_RATE
-from data_prep.tags import read_tags
+from data_prep.sound.chunks import find_chunks
+from data_prep.sound.embedded import Cue, Embedded, read_embedded
+from data_prep.sound.recording import SAMPLE_RATE
+from data_prep.sound.tags import read_tags
 
 SOUND = np.zeros((2, 4800), np.float32)
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep import sound_file, sound_store
-from data_prep.blocks import in_blocks, peak, window
-from data_prep.downmix import mixing_weights
-from data_prep.formats import is_recording
 from data_prep.one_recording import prepare_recording
-from data_prep.recording import SAMPLE_RATE, RecordingFault, decode
 from data_prep.settings import Settings
+from data_prep.sound import sound_file, sound_store
+from data_prep.sound.blocks import in_blocks, peak, window
+from data_prep.sound.downmix import mixing_weights
+from data_prep.sound.formats import is_recording
+from data_prep.sound.recording import SAMPLE_RATE, RecordingFault, decode
 
 TAKE = drummer.play(100, bars=1, seed=1).samples
 MONO_ONLY = {"HTK", "SVX", "XI", "WVE", "SDS"}

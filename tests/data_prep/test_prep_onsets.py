@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from drummer import TAKES
 
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE
-from data_prep.slices import one_shots
+from data_prep.rhythm.onsets import detect
+from data_prep.slicing.slices import one_shots
+from data_prep.sound.recording import SAMPLE_RATE
 
 
 def distances(found: np.ndarray, hits: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import data_prep
-from data_prep.rights import Basis, Rights, RightsError
-from data_prep.rights_files import read_rights
-from data_prep.rights_questions import questions_about
+from data_prep.ownership.rights import Basis, Rights, RightsError
+from data_prep.ownership.rights_files import read_rights
+from data_prep.ownership.rights_questions import questions_about
 
 ADA = Rights(Basis.own_recording, "Ada")
 NAMES = ["a.wav", "loops/b.wav", "loops/old/c.flac"]

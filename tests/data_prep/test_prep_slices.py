@@ -12,11 +12,11 @@ from drummer import TAKES
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_prep.bars import bars
-from data_prep.beats import steady_beats
-from data_prep.onsets import Onset
-from data_prep.recording import SAMPLE_RATE, decode
-from data_prep.slices import PRE_ROLL, Span, cut, fixed, gain_for, one_shots, phrases
+from data_prep.rhythm.bars import bars
+from data_prep.rhythm.beats import steady_beats
+from data_prep.rhythm.onsets import Onset
+from data_prep.slicing.slices import PRE_ROLL, Span, cut, fixed, gain_for, one_shots, phrases
+from data_prep.sound.recording import SAMPLE_RATE, decode
 
 
 def onsets_every(samples: int, length: int) -> list[Onset]:

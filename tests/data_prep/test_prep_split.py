@@ -6,8 +6,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.near_duplicates import Fingerprint, are_copies, fingerprint, groups
-from data_prep.recording import SAMPLE_RATE, decode
+from data_prep.duplicates.near_duplicates import Fingerprint, are_copies, fingerprint, groups
+from data_prep.sound.recording import SAMPLE_RATE, decode
 from data_prep.split import TRAIN, VALIDATION, split
 
 lengths = st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=6), st.floats(1, 600), min_size=1)

@@ -7,9 +7,9 @@ import drummer
 import numpy as np
 import pytest
 
-from data_prep.metre import named_metre, parse_metre
 from data_prep.one_recording import slug
-from data_prep.tags import Tags, named_bpm, read_tags
+from data_prep.rhythm.metre import named_metre, parse_metre
+from data_prep.sound.tags import Tags, named_bpm, read_tags
 
 
 def with_acid(path, flags: int, bpm: float, numerator: int = 4, denominator: int = 4):

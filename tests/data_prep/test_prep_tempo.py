@@ -8,11 +8,11 @@ import pytest
 import soundfile
 from drummer import TAKES
 
-from data_prep.descriptors import swing
-from data_prep.downbeat import find_anchor
-from data_prep.onsets import detect
-from data_prep.recording import SAMPLE_RATE
-from data_prep.tempo import find_tempo
+from data_prep.heard.descriptors import swing
+from data_prep.rhythm.downbeat import find_anchor
+from data_prep.rhythm.onsets import detect
+from data_prep.rhythm.tempo import find_tempo
+from data_prep.sound.recording import SAMPLE_RATE
 
 
 def hear(samples: np.ndarray, **stated):

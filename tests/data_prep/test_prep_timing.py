@@ -10,9 +10,9 @@ import pytest
 
 import data_prep
 from data_prep.files import PrepError
-from data_prep.recording import SAMPLE_RATE
+from data_prep.rhythm.timing import read_timing, with_timing
 from data_prep.settings import Settings
-from data_prep.timing import read_timing, with_timing
+from data_prep.sound.recording import SAMPLE_RATE
 
 
 def rows_of(dataset):

@@ -11,11 +11,11 @@ import drummer
 import pytest
 from reviewing import manifest, reviewing
 
-from data_prep.clip import clip_wav, span_of
 from data_prep.dataset import clips
 from data_prep.decisions import AWAY, OVERLAP
-from data_prep.recording import decode
 from data_prep.review.journal import JOURNAL
+from data_prep.slicing.clip import clip_wav, span_of
+from data_prep.sound.recording import decode
 
 RERUNS = (
     ("--bars", "2"),

@@ -17,13 +17,13 @@ import pytest
 import soundfile
 from reviewing import manifest, reviewing
 
-from data_prep.clip import clip_wav, span_of
 from data_prep.dataset import DatasetError, clips
 from data_prep.dataset_lock import dataset_lock
 from data_prep.files import PrepError
-from data_prep.recording import decode
 from data_prep.review.command import review
 from data_prep.review.journal import JOURNAL
+from data_prep.slicing.clip import clip_wav, span_of
+from data_prep.sound.recording import decode
 
 
 @pytest.fixture(scope="module")

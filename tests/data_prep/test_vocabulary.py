@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.captions import compose, variants
+from data_prep.captioning.captions import compose, variants
+from data_prep.captioning.vocabulary import Vocabulary, read_vocabulary
 from data_prep.settings import Settings
-from data_prep.vocabulary import Vocabulary, read_vocabulary
 
 HOUSE = """
 words:

@@ -12,8 +12,8 @@ import soundfile as sf
 from conftest import make_recipe
 
 from data_prep import Rights, Settings, prepare
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.slicing.slices import Slicing
 from finetune.provenance.keys import make_key
 from finetune.trainer import train
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.bar_lines import Bars
 from data_prep.dataset import Clip
+from data_prep.rhythm.bar_lines import Bars
 from finetune.crops import Crops
 from finetune.latents import EncodedClip
 

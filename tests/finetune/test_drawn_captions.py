@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.captions import compose
+from data_prep.captioning.captions import compose
 from data_prep.dataset import Clip
 from finetune.batches import seeded
 from finetune.captions import draw_caption, possible_captions, with_trigger, without_trigger

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from data_prep import Rights, Settings, prepare
 from data_prep.dataset import DatasetError, clips
-from data_prep.rights import Basis
-from data_prep.slices import Slicing
+from data_prep.ownership.rights import Basis
+from data_prep.slicing.slices import Slicing
 from finetune.cli import app
 from finetune.errors import WoodshedError
 from finetune.export import export

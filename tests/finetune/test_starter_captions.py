@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from data_prep.descriptors import DENSE_FROM, SPARSE_BELOW, describe
-from data_prep.onsets import Onset
-from data_prep.slices import Slicing
+from data_prep.heard.descriptors import DENSE_FROM, SPARSE_BELOW, describe
+from data_prep.rhythm.onsets import Onset
+from data_prep.slicing.slices import Slicing
 from finetune.base_model.starter.drums import PIECES, Kit
 from finetune.base_model.starter.grooves import Clip, kit_clips, one_shot
 from finetune.base_model.starter.prompts import FAMILIES, WORDS, caption_fields, draw_caption, train_tokenizer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from data_prep.recording import decode
+from data_prep.sound.recording import decode
 from finetune.base_model import find_base
 from finetune.base_model.starter import card
 from finetune.base_model.starter.card import EXAMPLES_OF_A_KIT, RIGHTS, generator_sha256, write_card

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from data_prep.onsets import detect
-from data_prep.tempo import find_tempo
+from data_prep.rhythm.onsets import detect
+from data_prep.rhythm.tempo import find_tempo
 from finetune.base_model.starter.drums import SAMPLE_RATE, Kit
 from finetune.base_model.starter.grooves import Clip, kit_clips, loop, one_shot, phrase, training_clips
 from finetune.base_model.starter.kits import IMPORTANT

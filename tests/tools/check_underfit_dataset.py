@@ -6,7 +6,8 @@ UNDERFIT is a checkout of dada-bots/underfit, STABILITY one of Stability-AI/stab
 trains from. DATASET/train goes the way that its dashboard sends a folder: `find_audio_files` and `encode_shard` of its
 pre_encode.py, then the loader of its backend `sa3` with its prompt_templates.py. In the place of the autoencoder stands
 one that only folds the samples, so that what arrives can be compared sample for sample; soundfile reads files in the
-place of torchaudio. What Stability's code imports (einops and dill among others) must be installed. Every clip must come at its length with its caption, before which Underfit writes `Prompt: `.
+place of torchaudio. What Stability's code imports (einops and dill among others) must be installed. Every clip must
+come at its length with its caption, before which Underfit writes `Prompt: `.
 """
 
 from __future__ import annotations

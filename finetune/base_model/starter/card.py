@@ -17,12 +17,12 @@ from typing import Any
 
 import soundfile as sf
 
-from data_prep.captions import join_words
+from data_prep.captioning.captions import join_words
 from data_prep.files import read_json_lines
+from data_prep.ownership.rights import Basis, Rights
 from data_prep.preparation import prepare
-from data_prep.rights import Basis, Rights
 from data_prep.settings import Settings
-from data_prep.slices import Slicing
+from data_prep.slicing.slices import Slicing
 from finetune.base_model.starter.encoded import SEED
 from finetune.base_model.starter.grooves import Clip, kit_clips
 from finetune.base_model.starter.sitting import read_options

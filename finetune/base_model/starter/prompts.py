@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from data_prep import descriptors
-from data_prep.captions import compose, join_words, swing_word
-from data_prep.onsets import Onset
+from data_prep.captioning.captions import compose, join_words, swing_word
+from data_prep.heard import descriptors
+from data_prep.rhythm.onsets import Onset
 from finetune.base_model.starter.geometry import TEXT_TOKENS, VOCABULARY
 from finetune.base_model.starter.grooves import Clip
 from finetune.base_model.starter.kits import DRUMS
@@ -32,7 +32,7 @@ SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>"]
 
 
 def caption_fields(clip: Clip) -> dict[str, Any]:
-    """The fields that `data_prep.captions.compose` understands, plain JSON.
+    """The fields that `data_prep.captioning.captions.compose` understands, plain JSON.
 
     Kind, pieces, tempo, metre, swing and seconds are the truth of the clip; brightness, density, dynamics and width
     are data_prep's words, measured by its own functions; a word that it would not say is not there.

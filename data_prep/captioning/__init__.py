@@ -1,0 +1,1 @@
+"""From facts to words: captions, house vocabulary, tables, plug-ins."""

@@ -1,0 +1,1 @@
+"""Recordings that are copies of each other, so that none is held out from itself."""

@@ -1,0 +1,1 @@
+"""Whose recordings these are, and by what right they may be learned from."""

@@ -1,0 +1,1 @@
+"""When things sound: onsets, tempo, beats, bars."""

@@ -1,0 +1,1 @@
+"""Where a recording is cut, and the clips that come of it."""

@@ -1,0 +1,1 @@
+"""Sound files of any format, read in bounded memory, and what they say of themselves."""
