@@ -50,7 +50,9 @@ Trigger = Annotated[
     str | None, typer.Option(help="The word that calls the adapter, noted in the file's header.")
 ]
 
-
+NO_LICENCE = (
+    "No licence file of the base was found, and none lies beside; name the base with --base where it has one."
+)
 WithCard = Annotated[
     bool,
     typer.Option(
@@ -87,6 +89,7 @@ def export(
 
     folder = run.parent if run.name in ("adapter", "best") else run
     place = out or folder / "export" / _name(adapter_name(run), to)
+    _check_card(place, card)
     done = write(run, to.value, place, _value(dtype), base or base_of(run), trigger)
     _report(done, _card(done, folder, trigger) if card else None, as_json)
 
@@ -108,10 +111,12 @@ def convert(
     Example: woodshed convert mykit.safetensors --to comfyui
     """
     from finetune.export import export as write
+    from finetune.provenance.ancestry import record_folder
 
     place = out or file.parent / _name(file.stem if file.is_file() else file.name, to)
+    _check_card(place, card)
     done = write(file, to.value, place, _value(dtype), base, trigger)
-    _report(done, _card(done, None, trigger) if card else None, as_json)
+    _report(done, _card(done, record_folder(file), trigger) if card else None, as_json)
 
 
 def inspect(
@@ -142,6 +147,13 @@ def _value(dtype: Dtype | None) -> str | None:
     return None if dtype is None else dtype.value
 
 
+def _check_card(place: Path, wanted: bool) -> None:
+    from finetune.model_card import check_free
+
+    if wanted:
+        check_free(place)
+
+
 def _card(done: Exported, run: Path | None, trigger: str | None) -> Card:
     from finetune.model_card import write_card
 
@@ -156,7 +168,11 @@ def _report(done: Exported, card: Card | None, as_json: bool) -> None:
     words.print(f"{escape(done.out)}: {done.kind}, {done.modules} modules, {done.dtype}")
     words.print(f"Read back: {done.compared} differ by {done.error:.1e} of the adapter's effect.")
     if card is not None:
-        words.print(escape(f"Model card: {card.card}; licence files of the base: {len(card.licences)}"))
+        words.print(escape(f"Model card: {card.card}"))
+        for licence in card.licences:
+            words.print(escape(f"Licence of the base: {licence}"))
+        if not card.licences:
+            words.print(NO_LICENCE)
     for note in done.notes:
         words.print(escape(note))
 

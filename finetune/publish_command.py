@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from finetune.command_line import AsJson, report
+
+if TYPE_CHECKING:
+    from finetune.publish import Upload
 
 
 def publish(
@@ -25,9 +29,11 @@ def publish(
 ) -> None:
     """Say what would be sent to the Hugging Face Hub, file by file; send it only with --yes.
 
-    Only the export's own files go: weights, configuration, statement, card, licences. It is refused where the rights
-    in what it learned from are missing or withdrawn, where it is not what its statement says, and without a card and
-    a licence file. Sending needs `hf auth login` once.
+    Without --yes nobody is asked anything: each file is listed with its size and SHA-256, and what the card says of
+    rights and licence is told. Only the export's own files go: weights, configuration, statement, card, licences.
+
+    It is refused where the rights in what it learned from are missing or withdrawn, where it is not what its statement
+    says, and without its card and the base's licence. Sending needs `hf auth login` once.
 
     Example: woodshed publish runs/mykit/export/mykit-comfyui.safetensors --repo ada/mykit
     """
@@ -36,11 +42,24 @@ def publish(
     upload = plan_upload(export, repo, public)
     if yes:
         upload = replace(upload, url=send(upload), sent=True)
-    lines = [f"{'To' if yes else 'Would go to'} {repo} ({'private' if upload.private else 'public'}):"]
-    lines += [f"  {each.name}  {each.bytes:,} bytes  SHA-256 {each.sha256}" for each in upload.files]
-    lines += [f"Licence in the card: {upload.licence}"]
-    bases = upload.rights["bases"].items()
-    lines += [f"Rights: {basis}, {each['clips']} clips, {each['minutes']:g} min" for basis, each in bases]
-    lines += upload.checks
-    lines.append(f"Sent: {upload.url}" if yes else "Nothing was sent. To send it, say --yes.")
-    report(upload, as_json, escape("\n".join(lines)))
+    report(upload, as_json, escape("\n".join(_lines(upload))))
+
+
+def _lines(upload: Upload) -> Iterator[str]:
+    yield f"{'Sent' if upload.sent else 'Would go'} to {upload.repo} ({'private' if upload.private else 'public'}):"
+    for each in upload.files:
+        yield f"  {each.name}  {each.bytes:,} bytes  SHA-256 {each.sha256}"
+    if upload.left_out:
+        yield f"Stays here, not of the export: {', '.join(upload.left_out)}"
+    if upload.whole_base:
+        yield "This is the whole base with the adapter in it: its licence must let you pass on the base itself."
+    licence = upload.card.get("license_name") or upload.card.get("license") or "none named"
+    yield f"Licence, as the card says: {licence}"
+    yield "Rights, as the card says:"
+    for basis, each in upload.rights["bases"].items():
+        yield f"  {basis}: {each['clips']} clips of {each['recordings']} recordings, {each['minutes']:g} min"
+    yield from (f"  licence of recordings: {text}" for text in upload.rights["licences"])
+    yield from (f"  restriction: {text}" for text in upload.rights["restrictions"])
+    yield "Checked, as `woodshed verify` does:"
+    yield from (f"  {check}" for check in upload.checks)
+    yield f"Sent: {upload.url}" if upload.sent else "Nothing was sent. To send it, say --yes."

@@ -1,8 +1,9 @@
-"""The card of an export and its publishing: what would go, what is refused, and the real client against loopback."""
+"""Publishing an export: what would go, what is refused, and the Hub's own client against a server on loopback."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import threading
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard, constants
+from conftest import free_port
+from huggingface_hub import constants
 from provenance_run import Road, walk
 from test_export import make_run
 from typer.testing import CliRunner
 
 from finetune.cli import app
 from finetune.errors import WoodshedError
+from finetune.publish import plan_upload, send
 
 LICENCE = "# The Licence of These Weights\n\nBe kind.\nNo commercial use above 3 drums.\n"
 
@@ -49,89 +52,105 @@ def run(*arguments: object) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("to", ["peft", "diffusers", "stable-audio-3", "comfyui", "merged"])
-def test_every_export_has_a_card_that_the_hub_reads(road: Road, tmp_path: Path, to: str) -> None:
-    is_folder = to in ("peft", "merged")
-    out = tmp_path / ("mykit" if is_folder else "mykit.safetensors")
-    done = run("export", road.run, "--to", to, "--out", out, "--trigger", "mykit")
-    card = ModelCard.load(done["card"])
-    said = card.data.to_dict()
-    assert (said["license"], said["license_name"]) == ("other", "the-licence-of-these-weights")
-    assert (said["pipeline_tag"], said["instance_prompt"]) == ("text-to-audio", "mykit")
-    assert ("lora" in said["tags"]) == (to != "merged")
-    (licence,) = map(Path, done["licences"])
-    assert licence.read_bytes() == LICENCE.encode()
-    assert said["license_link"] in licence.name
-    for words in ("`own_recording`", "> 4: No commercial use above 3 drums.", "Accepted by Ada", "--trust"):
-        assert words in card.text
-    for secret in (road.run.parent, tmp_path):
-        assert str(secret) not in card.content
-    plan = run("publish", out, "--repo", "ada/mykit")
-    assert plan["sent"] is False
-    assert {"README.md", licence.name.removeprefix("mykit.")} <= {each["name"] for each in plan["files"]}
-
-
-def test_no_card_where_none_is_wanted(road: Road, tmp_path: Path) -> None:
-    out = tmp_path / "mykit.safetensors"
-    assert run("export", road.run, "--to", "comfyui", "--out", out, "--no-card")["card"] is None
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mykit.dsse.json", "mykit.safetensors"]
-    refused(out, "has no card beside it")
-
-
 def refused(export: Path, words: str, *more: str) -> None:
     arguments = ["publish", str(export), "--repo", "ada/mykit", *more]
     with pytest.raises(WoodshedError, match=words):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
-def test_what_may_not_be_published_is_refused(road: Road, single: Path, tmp_path: Path) -> None:
-    licence = single.with_name("mykit.LICENSE-of-the-base-LICENSE.md")
-    licence.rename(tmp_path / "aside")
-    refused(single, "has no licence file of the base")
-    (tmp_path / "aside").rename(licence)
+@pytest.mark.parametrize("to", ["peft", "merged"])
+def test_of_a_folder_exactly_the_export_goes(road: Road, tmp_path: Path, to: str) -> None:
+    folder = tmp_path / "mykit"
+    run("export", road.run, "--to", to, "--out", folder)
+    whole = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    (folder / "take 1.wav").write_bytes(b"a recording")
+    (folder / ".hidden").write_bytes(b"a token")
+    plan = run("publish", folder, "--repo", "ada/mykit")
+    assert plan["sent"] is False and plan["private"] is True
+    assert {each["name"] for each in plan["files"]} == whole
+    assert {"README.md", "LICENSE.md", "statement.dsse.json"} <= whole
+    assert plan["left_out"] == [".hidden", "take 1.wav"]
+    assert plan["whole_base"] == (to == "merged")
+    for each in plan["files"]:
+        content = (folder / each["name"]).read_bytes()
+        assert (each["bytes"], each["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    (folder / "stranger.json").write_text("{}")
+    refused(folder, r"not what was stated.*stranger\.json")
+
+
+def test_of_a_file_what_lies_beside_it_goes(single: Path) -> None:
+    (single.parent / "secret.txt").write_text("not yours")
+    plan = run("publish", single, "--repo", "ada/mykit", "--public")
+    names = [each["name"] for each in plan["files"]]
+    assert names == ["README.md", "mykit.LICENSE.md", "mykit.dsse.json", "mykit.safetensors"]
+    assert plan["private"] is False
+    shown = CliRunner().invoke(app, ["publish", str(single), "--repo", "ada/mykit"], catch_exceptions=False)
+    assert shown.exit_code == 0
+    for words in (
+        "Would go to ada/mykit (private)",
+        "Nothing was sent",
+        "own_recording",
+        "the-licence-of-these",
+    ):
+        assert words in shown.output
+
+
+def test_without_card_or_licence_it_is_refused(road: Road, single: Path, tmp_path: Path) -> None:
+    licence, card = single.with_name("mykit.LICENSE.md"), single.with_name("mykit.md")
+    licence.write_text(LICENCE + "And sell it all.")
+    refused(single, "is not the base's any more")
+    licence.unlink()
+    refused(single, "is not there any more")
+    text = card.read_text()
+    card.write_text(text.replace("mykit.LICENSE.md: ", "../mykit.LICENSE.md: "))
+    refused(single, "names a licence file elsewhere")
+    card.write_text("---\nwoodshed: {licences: {}}\n---\n")
+    refused(single, "has no licence file of its base")
+    for damaged in ("", "no metadata", "---\n[\n---\n", "---\n- 1\n---\n"):
+        card.write_text(damaged)
+        refused(single, "cannot be read|no licence file")
+    card.unlink()
+    refused(single, "has no model card")
+
+
+def test_what_was_tampered_with_is_refused(single: Path, tmp_path: Path) -> None:
     content = bytearray(single.read_bytes())
     content[-1] ^= 1
     single.write_bytes(content)
-    refused(single, "its tensors does not hold")
-    folder = tmp_path / "folder"
-    run("export", road.run, "--to", "peft", "--out", folder)
-    (folder / "take 1.wav").write_bytes(b"a recording")
-    refused(folder, r"no part of an adapter: take 1\.wav")
+    refused(single, "not what was stated .tensors.")
+    content[-1] ^= 1
+    single.write_bytes(content)
+    run("publish", single, "--repo", "ada/mykit")
+    card = single.with_name("mykit.md")
+    card.rename(tmp_path / "elsewhere")
+    card.symlink_to(tmp_path / "elsewhere")
+    refused(single, "is a link")
+
+
+@pytest.mark.parametrize(
+    "repo", ["mykit", "a/b/c", "ada/my kit", "ada/..", "../ada", "ada/", "ada/my--kit", "ädä/kit"]
+)
+def test_what_names_no_repository_is_refused(single: Path, repo: str) -> None:
     with pytest.raises(WoodshedError, match="not the name of a repository"):
-        CliRunner().invoke(app, ["publish", str(single), "--repo", "mykit"], catch_exceptions=False)
+        CliRunner().invoke(app, ["publish", str(single), "--repo", repo], catch_exceptions=False)
 
 
 def test_rights_decide(road: Road, tiny_base_folder: Path, tmp_path: Path) -> None:
     """A recording that is withdrawn, and an adapter of which nothing is recorded."""
     copied = road.copy(tmp_path)
     out = copied.run / "export" / "mykit.safetensors"
-    found = {
-        part: {"words": f"The {part} <b>is</b> this."} for part in ("effect", "learned", "kept", "copied")
-    }
-    (copied.run / "evaluation").mkdir()
-    (copied.run / "evaluation" / "evaluation.json").write_text(json.dumps(found))
     run("export", copied.run, "--to", "comfyui", "--out", out)
-    assert r"- kept: The kept \<b\>is\</b\> this." in out.with_suffix(".md").read_text()
     run("publish", out, "--repo", "ada/mykit")
-    trained = next(
-        row
-        for row in map(json.loads, (copied.run / "training_set.jsonl").read_text().splitlines())
-        if row["split"] == "train"
-    )
-    taken = copied.takes / Path(trained["recording"]).name
-    withdrawn = [
-        "withdraw",
-        str(taken),
-        "--dataset",
-        str(copied.dataset),
-        "--runs",
-        str(copied.run.parent),
-    ]
-    assert CliRunner().invoke(app, withdrawn, catch_exceptions=False).exit_code == 0
-    refused(out, "its rights may not be used: .* was withdrawn")
-    unknown = make_run(tmp_path / "unknown", tiny_base_folder)
+    rows = map(json.loads, (copied.run / "training_set.jsonl").read_text().splitlines())
+    taken = copied.takes / Path(next(row for row in rows if row["split"] == "train")["recording"]).name
+    run("withdraw", taken, "--dataset", copied.dataset, "--runs", copied.run.parent)
+    refused(out, "a clip may not be used .rights.: .* was withdrawn")
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base_folder, base)
+    (base / "LICENSE").write_text("Be kind.")
+    run("licence", base, "--accept", "--name", "Ada")
+    unknown = make_run(tmp_path / "unknown", base)
     run("export", unknown, "--to", "comfyui", "--out", tmp_path / "b.safetensors")
-    (tmp_path / "b.LICENSE-of-the-base-LICENSE").write_text(LICENCE)
     refused(tmp_path / "b.safetensors", "Nothing is recorded of the rights")
 
 
@@ -211,7 +230,7 @@ def test_nothing_is_sent_without_yes_and_with_it_exactly_the_plan(single: Path, 
 
 def test_a_public_repository_is_not_taken_for_a_private_one(single: Path, hub: type[Taking]) -> None:
     hub.public = True
-    refused(single, "is there already and public", "--yes")
+    refused(single, "is there already, and public", "--yes")
     assert hub.taken == {}
     assert run("publish", single, "--repo", "ada/mykit", "--yes", "--public")["private"] is False
 
@@ -223,3 +242,30 @@ def test_a_public_repository_is_not_taken_for_a_private_one(single: Path, hub: t
 def test_what_the_hub_refuses_is_a_sentence(single: Path, hub: type[Taking], status: int, words: str) -> None:
     hub.status = status
     refused(single, words, "--yes")
+
+
+def test_without_a_token_or_offline_nothing_is_asked(
+    single: Path, hub: type[Taking], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    refused(single, "there is no token here.*hf auth login", "--yes")
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refused(single, "HF_HUB_OFFLINE is set", "--yes")
+    assert hub.asked == []
+
+
+def test_a_hub_that_cannot_be_reached_is_a_sentence(
+    single: Path, hub: type[Taking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    refused(single, "cannot be reached", "--yes")
+
+
+def test_a_file_that_changes_meanwhile_is_not_sent(single: Path, hub: type[Taking]) -> None:
+    plan = plan_upload(single, "ada/mykit", public=False)
+    single.write_bytes(b"another")
+    with pytest.raises(WoodshedError, match="was changed while"):
+        send(plan)
+    assert (hub.asked, hub.taken) == ([], {})
