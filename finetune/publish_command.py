@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from finetune.command_line import AsJson, report
+from finetune.command_line import AsJson, report, words
 
 if TYPE_CHECKING:
     from finetune.publish import Upload
@@ -42,7 +42,10 @@ def publish(
     upload = plan_upload(export, repo, public)
     if yes:
         upload = replace(upload, url=send(upload), sent=True)
-    report(upload, as_json, escape("\n".join(_lines(upload))))
+    if as_json:
+        report(upload, as_json, "")
+    else:
+        words.print(escape("\n".join(_lines(upload))), soft_wrap=True)
 
 
 def _lines(upload: Upload) -> Iterator[str]:

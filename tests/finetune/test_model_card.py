@@ -138,6 +138,17 @@ def test_the_starter_is_under_apache_2(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Nothing is recorded of what it learned from." in Path(done["card"]).read_text()
 
 
+@pytest.mark.parametrize(("to", "relation"), [("peft", "adapter"), ("merged", "finetune")])
+def test_a_base_of_the_hub_is_linked(tiny_base_folder: Path, tmp_path: Path, to: str, relation: str) -> None:
+    base = tmp_path / "small-music-base"
+    shutil.copytree(tiny_base_folder, base)
+    folder = make_run(tmp_path / "mykit", base)
+    said = ModelCard.load(run("export", folder, "--to", to)["card"]).data.to_dict()
+    assert said["base_model"] == "stabilityai/stable-audio-3-small-music-base"
+    assert said["base_model_relation"] == relation
+    assert said["library_name"] == ("peft" if to == "peft" else "diffusers")  # the layout of this base
+
+
 def find_starter() -> Path:
     from finetune.base_model import find_base
 

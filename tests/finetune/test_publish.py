@@ -161,6 +161,7 @@ class Taking(BaseHTTPRequestHandler):
     public: bool
     asked: list[tuple[str, dict[str, Any]]]
     taken: dict[str, bytes]
+    stored: dict[str, bytes]
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -175,15 +176,20 @@ class Taking(BaseHTTPRequestHandler):
             self.answer({"url": f"{constants.ENDPOINT}/ada/mykit", "id": "ada/mykit", "name": "ada/mykit"})
         elif "/preupload/" in self.path:
             files = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                {"path": f["path"], "uploadMode": self.mode(f["path"]), "shouldIgnore": False}
                 for f in json.loads(body)["files"]
             ]
             self.answer({"files": files})
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            wanted = json.loads(body)["objects"]
+            self.answer({"transfer": "basic", "objects": [each | self.place(each["oid"]) for each in wanted]})
         elif "/commit/" in self.path:
             for line in body.splitlines():
                 row = json.loads(line)
                 if row["key"] == "file":
                     self.taken[row["value"]["path"]] = base64.b64decode(row["value"]["content"])
+                elif row["key"] == "lfsFile":
+                    self.taken[row["value"]["path"]] = self.stored[row["value"]["oid"]]
             self.answer(
                 {
                     "commitUrl": f"{constants.ENDPOINT}/ada/mykit/commit/0",
@@ -193,6 +199,16 @@ class Taking(BaseHTTPRequestHandler):
             )
         else:
             self.answer({})
+
+    def do_PUT(self) -> None:
+        self.stored[self.path.rpartition("/")[2]] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer({})
+
+    def mode(self, path: str) -> str:
+        return "lfs" if path.endswith(".safetensors") else "regular"
+
+    def place(self, oid: str) -> dict[str, Any]:
+        return {"actions": {"upload": {"href": f"{constants.ENDPOINT}/stored/{oid}"}}}
 
     def answer(self, found: dict[str, Any]) -> None:
         content = json.dumps(found).encode()
@@ -205,11 +221,12 @@ class Taking(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Taking]]:
-    hub = type("Hub", (Taking,), {"status": 200, "public": False, "asked": [], "taken": {}})
+    hub = type("Hub", (Taking,), {"status": 200, "public": False, "asked": [], "taken": {}, "stored": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # large files by LFS, as the server here takes
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield hub
