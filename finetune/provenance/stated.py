@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from finetune.adapter.formats.metadata import TENSORS
 from finetune.adapter.formats.tensor_hash import file_tensor_hash
+from finetune.base_model.hub import hub_name
 from finetune.base_model.sources import find_base, find_local_base, fingerprint
 from finetune.errors import WoodshedError
 from finetune.provenance.claims import portable
@@ -14,6 +16,7 @@ from finetune.provenance.place import IN_FOLDER
 from finetune.provenance.results import Check, some
 from finetune.provenance.signature import judged
 from finetune.provenance.statement import TENSORS_DIGEST, subjects
+from finetune.recipe import Recipe
 from finetune.run_folder import FREE_KEYS, recipe_hash, recipe_of
 
 
@@ -78,6 +81,10 @@ def check_signature(evidence: Evidence, trusted: str | None) -> Check:
     if source and source.get("signed_by") is None:
         words = "The adapter that it was converted from was not signed, so what it was made from nobody stands for."
         return Check("signature", "incomplete", words)
+    if source and source["signed_by"] != evidence.envelope.key_id:
+        return replace(
+            seen, words=f"{seen.words} What it was converted from was signed with {source['signed_by']}."
+        )
     return seen
 
 
@@ -106,10 +113,13 @@ def check_base(evidence: Evidence, base: str | None) -> Check:
 
 def _base_at_hand(evidence: Evidence) -> Path | None:
     """The folder of the base, by the name in the run's recipe or in the claims; nothing is fetched."""
-    names = [(evidence.claims or {})["base"].get("name")]
+    stated = str((evidence.claims or {})["base"].get("name"))
+    names = (
+        [stated] if stated == "starter" or hub_name(stated) else []
+    )  # a folder's name alone says not where it is
     if evidence.run is not None and (evidence.run / "recipe.yaml").is_file():
         names.insert(0, recipe_of(evidence.run).base.model)
-    return next((root for name in names if name and (root := find_local_base(str(name)))), None)
+    return next((root for name in names if (root := find_local_base(name))), None)
 
 
 def check_recipe(evidence: Evidence) -> Check:
@@ -128,14 +138,14 @@ def check_recipe(evidence: Evidence) -> Check:
         recipe = recipe_of(run)
     except WoodshedError as error:
         return Check("recipe", "failed", str(error))
-    own, stated = portable(recipe), claims["recipe"]
-    keys = (own.keys() | stated.keys()) - FREE_KEYS
-    other = sorted(key for key in keys if own.get(key) != stated.get(key))
+    stated = portable(Recipe()) | claims["recipe"]  # a key that came later had its default
+    own = portable(recipe)
+    other = sorted(key for key in stated.keys() - FREE_KEYS if own.get(key) != stated[key])
     if other:
         return Check(
             "recipe", "failed", f"recipe.yaml is not the recipe that was stated: {some(other)} differ."
         )
-    if recipe_hash(recipe) != claims.get("recipe_sha256"):
+    if own.keys() == claims["recipe"].keys() and recipe_hash(recipe) != claims.get("recipe_sha256"):
         return Check(
             "recipe", "failed", "recipe.yaml has not the hash that was stated: adapter.init_from was another."
         )
