@@ -89,6 +89,16 @@ def test_a_changed_byte_of_the_sound_breaks_it(sound: Path) -> None:
     assert read_credentials(sound)["validation_state"] == "Invalid"
 
 
+@both
+def test_ffmpeg_reads_it_too(sound: Path) -> None:
+    """A FLAC with credentials begins with an ID3 tag, which not every reader expects."""
+    av = pytest.importorskip("av", reason="needs the extra av")
+    add_credentials(sound, ABOUT, signing_key())
+    with av.open(str(sound)) as file:
+        assert sum(frame.samples for frame in file.decode(audio=0)) == 4410
+        assert json.loads(file.metadata["comment"]) == ABOUT
+
+
 @pytest.mark.parametrize("sound", [".wav"], indirect=True)
 def test_what_does_not_hold_when_read_back_is_not_kept(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sound.read_bytes()
