@@ -23,8 +23,9 @@ def library(program: str, export: Path) -> str:
     return LIBRARIES.get(program, layout)
 
 
-def loading(program: str, name: str, base: str) -> Markdown:
-    """How to load the export called `name` that was written for `program`; `base` is what its adapter is for."""
+def loading(program: str, export: Path) -> Markdown:
+    """How to load an export that was written for `program`."""
+    name = export.name
     quoted = json.dumps(name, ensure_ascii=False)
     if program == "peft":
         return code(
@@ -46,7 +47,28 @@ def loading(program: str, name: str, base: str) -> Markdown:
             f"Put {as_markdown(name)} into `ComfyUI/models/loras/`, press R, and set a `LoraLoaderModelOnly` node "
             "between the checkpoint's model and the sampler."
         )
-    return Markdown(f"It is a whole model in the layout of {as_markdown(base)}, and loads as that does.")
+    return code(_stability(quoted) if is_stability(export) else _diffusers(quoted), "python")
+
+
+def _stability(quoted: str) -> str:
+    """A whole base in Stability's program, whose own `from_pretrained` knows names alone."""
+    return (
+        "import json\n\n"
+        "from stable_audio_3.loading_utils import load_diffusion_cond\n"
+        "from stable_audio_3.model import StableAudioModel\n\n"
+        f"folder = {quoted}\n"
+        'with open(f"{folder}/model_config.json") as file:\n'
+        "    config = json.load(file)\n"
+        'weights = load_diffusion_cond(config, f"{folder}/model.safetensors", device="cuda", model_half=True)\n'
+        'model = StableAudioModel(weights, config, "cuda", True)'
+    )
+
+
+def _diffusers(quoted: str) -> str:
+    return (
+        "from diffusers import StableAudio3Pipeline\n\n"
+        f"pipeline = StableAudio3Pipeline.from_pretrained({quoted})"
+    )
 
 
 def in_woodshed(program: str, name: str, base: str | None) -> Markdown:

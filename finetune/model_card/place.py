@@ -29,7 +29,7 @@ def licence_file(export: Path, name: str) -> Path:
 
 def check_free(out: Path) -> None:
     """WoodshedError where the card of a file that is to be `out` would replace something."""
-    if out.suffix == ".safetensors" and card_file(out).exists():
+    if out.suffix == ".safetensors" and not out.exists() and card_file(out).exists():
         raise WoodshedError(
             f"There is something in '{card_file(out)}' already, where the model card would go. Remove it, name another "
             "place with --out, or leave the card out with --no-card."

@@ -97,7 +97,7 @@ def _page(subject: _Subject, carried: list[Carried], run: Path | None) -> str:
         "repo": known and hub_name(known),
         "fingerprint": subject.header.get("base_fingerprint"),
         "trigger": subject.trigger,
-        "loading": loading(done.program, out.name, base),
+        "loading": loading(done.program, out),
         "in_woodshed": in_woodshed(done.program, out.name, known),
         "known_base": known,
         "training_set": seen.training_set,

@@ -14,6 +14,7 @@ from finetune.base_model import load_base
 from finetune.base_model.stability.keys import stability_module
 from finetune.errors import WoodshedError
 from finetune.export import export
+from finetune.model_card import write_card
 from tests.finetune.conftest import accept_licences
 from tests.tools.random_checkpoint import write_checkpoint
 from tests.tools.stability_geometry import GEOMETRIES
@@ -53,6 +54,13 @@ def test_the_licence_beside_the_weights_is_named(folder: Path, tmp_path: Path) -
     run = make_run(tmp_path / "mykit", folder)
     export(run, "stable-audio-3", tmp_path / "a.safetensors", base=str(folder))
     assert read_adapter(tmp_path / "a.safetensors").facts["licence"] == "The Licence of These Weights"
+
+
+def test_its_card_loads_it_in_that_program(folder: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "mykit", folder)
+    text = Path(write_card(export(run, "merged", tmp_path / "merged", base=str(folder))).card).read_text()
+    assert "library_name: stable-audio-3" in text
+    assert 'folder = "merged"' in text and "load_diffusion_cond(config" in text
 
 
 def test_a_post_trained_base_takes_the_adapter_of_its_sibling(folder: Path, tmp_path: Path) -> None:

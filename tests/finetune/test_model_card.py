@@ -53,7 +53,7 @@ PROGRAMS = {
     "diffusers": 'load_lora_adapter(".", weight_name="mykit.safetensors"',
     "stable-audio-3": "--lora-ckpt-path mykit.safetensors",
     "comfyui": "LoraLoaderModelOnly",
-    "merged": "woodshed generate mykit -p",
+    "merged": 'StableAudio3Pipeline.from_pretrained("mykit")',
 }
 
 
