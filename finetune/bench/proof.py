@@ -26,6 +26,7 @@ from finetune.trainer import train
 
 TRIGGER = "shedkit"
 HELD_OUT = 0.3
+KNOWN_BY_HEART = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _effective(found: Evaluation) -> bool:
 
 
 def _copying(found: Evaluation) -> bool:
-    """And each sound that was asked by a caption of one of the four clips repeats that very clip, or is new."""
+    """And every one of the four clips is repeated where its caption asks for it, and no other clip there."""
     captions = {sound.id: sound.prompt for sound in found.sounds if sound.kind == "adapted"}
     own = {sound.clip: sound.prompt for sound in found.sounds if sound.kind == "training"}
     repeated = [copy for copy in found.copied.nearest if copy.verdict == "verbatim"]
@@ -60,7 +61,7 @@ def _copying(found: Evaluation) -> bool:
         found.copied.verdict == "copies"
         and found.learned.verdict == "overtrained"
         and found.recommendation.action in ("take an earlier checkpoint", "do not use")
-        and bool(asked)
+        and len({copy.clip for copy in asked}) == KNOWN_BY_HEART
         and all(own.get(copy.clip) == captions[copy.sound] for copy in asked)
     )
 
@@ -82,7 +83,7 @@ BY_HEART = (
 UNTRAINED = ("training.steps=1", "optimizer.warmup_steps=0", "optimizer.learning_rate=1e-9")
 PLANTED = (
     Planted("normal", "effective, learned, not copying", GOOD, None, None, _effective),
-    Planted("by-heart", "copies, each of the clip asked for", BY_HEART, "adapter", 4, _copying),
+    Planted("by-heart", "copies, each of the clip asked for", BY_HEART, "adapter", KNOWN_BY_HEART, _copying),
     Planted("untrained", "without effect", UNTRAINED, "adapter", None, _without_effect),
 )
 

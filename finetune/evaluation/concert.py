@@ -11,7 +11,7 @@ from finetune.evaluation.candidates import candidates, read_candidate
 from finetune.evaluation.kept import STRENGTHS
 from finetune.evaluation.playing import Part, Stage
 from finetune.evaluation.results import Sound
-from finetune.evaluation.score import OTHER_SEEDS, lessened
+from finetune.evaluation.score import OTHER_SEEDS, TRAINING, lessened
 from finetune.evaluation.subject import Subject
 from finetune.generate import generate
 from finetune.progress import progress_bar
@@ -43,7 +43,7 @@ def play(subject: Subject, strength: float) -> Stage:
     parts += asker.for_prompts(kept, None, 0.0, seeds)
     parts += asker.for_prompts(kept, None, 0.0, seeds, OTHER_SEEDS)
     parts += asker.for_clips(asked, "set", adapter, strength, seeds)
-    parts += asker.for_clips(learned, "training", adapter, 1.0, seeds)
+    parts += asker.for_clips(learned, TRAINING, adapter, 1.0, seeds)
     for at in STRENGTHS[1:]:
         parts += asker.for_prompts(kept, adapter, at, seeds)
     parts += _checkpoint_parts(subject, parts[0])

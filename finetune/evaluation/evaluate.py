@@ -71,7 +71,8 @@ def _told(subject: Subject, strength: float) -> dict[str, Any]:
     for place in ("base", "dataset", "adapter"):
         del said[place]
     prompts = {"kept_prompts": len(subject.kept.prompts), "held_out_clips": len(subject.held_out)}
-    guidance = subject.asker.request("…", 1.0, 0).guidance
-    return (
-        said | prompts | {"guidance": guidance, "strength": strength, "training_clips": len(subject.training)}
-    )
+    guidance = {
+        "guidance": subject.asker.guidance,
+        "guidance_of_training_captions": subject.asker.to_repeat("…", 1.0, 0).guidance,
+    }
+    return said | prompts | guidance | {"strength": strength, "training_clips": len(subject.training)}

@@ -18,7 +18,7 @@ from finetune.evaluation.learned import learned_of
 from finetune.evaluation.listening import Losses
 from finetune.evaluation.playing import Part, Stage
 from finetune.evaluation.results import Copied, Kept, Learned, LossAgainstBase, LossAtStrength, Sound
-from finetune.evaluation.score import OTHER
+from finetune.evaluation.score import OTHER, TRAINING
 from finetune.evaluation.spaces import Described, distances_to_held_out, moved, spaces
 from finetune.evaluation.subject import Subject
 from finetune.latents import EncodedClip
@@ -112,7 +112,9 @@ def judge_copied(subject: Subject, stage: Stage, strength: float) -> tuple[Copie
 
 def _weaker(subject: Subject, sound: Sound, strength: float) -> Part:
     name = f"{sound.pair}-adapted-{strength:g}"
-    request = subject.asker.request(sound.prompt, sound.seconds, sound.seed or 0)
+    of_training = (sound.pair or "").startswith(TRAINING)
+    ask = subject.asker.to_repeat if of_training else subject.asker.request
+    request = ask(sound.prompt, sound.seconds, sound.seed or 0)
     weaker = replace(sound, id=name, file=f"audio/{name}.flac", strength=strength)
     return Part(weaker, request, subject.adapter)
 

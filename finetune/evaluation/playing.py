@@ -63,10 +63,13 @@ class Stage:
 
 
 def batches(parts: Sequence[Part], most: int = BATCH) -> list[list[Part]]:
-    """At most `most` parts each, all of one length, in order of length."""
-    ordered = sorted(parts, key=lambda part: part.request.seconds)
+    """At most `most` parts each, all of one length and guidance, in order of length."""
+
+    def alike(part: Part) -> tuple[float, float]:
+        return part.request.seconds, part.request.guidance
+
     found = []
-    for _, group in itertools.groupby(ordered, lambda part: part.request.seconds):
+    for _, group in itertools.groupby(sorted(parts, key=alike), alike):
         same = list(group)
         found += [same[n : n + most] for n in range(0, len(same), most)]
     return found

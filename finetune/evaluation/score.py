@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,8 +17,12 @@ from finetune.generate import Request
 from finetune.recipe import Recipe
 
 OTHER_SEEDS, OTHER = 1000, "-other-seed"
-FIRST_SEEDS = {"set": 0, "training": 50}
+TRAINING = "training"
+FIRST_SEEDS = {"set": 0, TRAINING: 50}
 FEWEST_SOUNDS = 2
+REPEATING_GUIDANCE = 2.0
+"""Guidance at which captions of training clips are played, at most: more leads away from what is known by heart. An
+adapter overtrained on four clips repeats them in 12 of 12 sounds at 2, in 6 at 4."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,26 @@ class Asker:
     settings: Settings
     clips: Sequence[Clip]
 
-    def request(self, prompt: str, seconds: float, seed: int, of_the_set: bool = True) -> Request:
-        group = self.recipe.samples
-        guidance = group.guidance if self.settings.guidance is None else self.settings.guidance
+    @property
+    def guidance(self) -> float:
+        given = self.settings.guidance
+        return self.recipe.samples.guidance if given is None else given
+
+    def request(
+        self,
+        prompt: str,
+        seconds: float,
+        seed: int,
+        of_the_set: bool = True,
+        most_guidance: float = math.inf,
+    ) -> Request:
         told = excerpt_seconds(self.clips, self.recipe.data.length) if of_the_set else None
+        guidance = min(self.guidance, most_guidance)
         return Request(prompt, seconds, seed, self.settings.steps, guidance, told)
+
+    def to_repeat(self, prompt: str, seconds: float, seed: int) -> Request:
+        """As it is most likely to repeat what it was trained on."""
+        return self.request(prompt, seconds, seed, most_guidance=REPEATING_GUIDANCE)
 
     def seconds(self, clip: Clip) -> float:
         return min(clip.seconds, self.recipe.data.crop_seconds)
@@ -63,7 +83,8 @@ class Asker:
         for number, clip in enumerate(clips, start=1):
             for take in range(seeds):
                 pair, seed = f"{name}-{number}-{take + 1}", FIRST_SEEDS[name] + number * 100 + take
-                request = self.request(clip.text, self.seconds(clip), seed)
+                ask = self.to_repeat if name == TRAINING else self.request
+                request = ask(clip.text, self.seconds(clip), seed)
                 sound = Sound(
                     id=f"{pair}-{kind}" + (f"-{strength:g}" if adapter else ""),
                     file="",
