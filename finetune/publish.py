@@ -1,15 +1,13 @@
-"""What `woodshed publish` would send to the Hugging Face Hub, and sending it: exactly the files of the export."""
+"""What `woodshed publish` would send to the Hugging Face Hub: exactly the files of the export. Nothing is sent here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils._validators import validate_repo_id
 
 from finetune.errors import WoodshedError
@@ -21,7 +19,6 @@ from finetune.provenance.place import Place, find_place
 from finetune.provenance.results import RIGHTS
 from finetune.provenance.verify import verify
 
-MESSAGE = "An adapter, its statement, its card and the licences of its base"
 _REPO = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 _OF_A_BASE = ("tokenizer*", "*.model", "merges.txt", "vocab.txt")  # in the folders of a merged one
 
@@ -37,16 +34,34 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """A right by which recordings were used, and for how many."""
+
+    basis: str
+    clips: int
+    recordings: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Rights:
+    bases: list[Basis]
+    licences: list[str]
+    restrictions: list[str]
+
+
+@dataclass(frozen=True)
 class Upload:
     """What would be sent where; `sent` whether it was, then `url` is where it lies. `left_out` are files in the
-    export's folder that are not of the export, `card` is what the card says to programs."""
+    export's folder that are not of the export, `licence` what the card calls that of the base, `rights` the summary in
+    the export's header. `whole_base`: it is a merged one."""
 
     repo: str
     private: bool
     files: list[Sent]
     left_out: list[str]
-    card: dict[str, Any]
-    rights: dict[str, Any]
+    licence: str
+    rights: Rights
     checks: list[str]
     whole_base: bool
     sent: bool = False
@@ -59,17 +74,8 @@ def plan_upload(export: Path, repo: str, public: bool) -> Upload:
     place = find_place(export)
     card = read_card(place.path)
     licences = _licences(place, card)
-    seen = describe(place.path)
-    if seen.rights is None:
-        raise WoodshedError(
-            f"Nothing is recorded of the rights in what '{export}' learned from, so it is not published. "
-            "A run that Woodshed trained has that record."
-        )
-    if missing := seen.rights["clips_without_rights"]:
-        raise WoodshedError(
-            f"Of {missing} clips that '{export}' learned from no right is stated, so it is not published."
-        )
     checks = _checked(place)
+    rights = _rights(place)
     files = _files(place, licences)
     ours = card.get("woodshed", {})
     return Upload(
@@ -77,42 +83,11 @@ def plan_upload(export: Path, repo: str, public: bool) -> Upload:
         private=not public,
         files=[Sent(name, str(path), path.stat().st_size, file_sha256(path)) for name, path in files.items()],
         left_out=_left_out(place, files),
-        card=card,
-        rights=seen.rights,
+        licence=str(card.get("license_name") or card.get("license") or "none named"),
+        rights=rights,
         checks=checks,
         whole_base=isinstance(ours, dict) and ours.get("program") == "merged",
     )
-
-
-def send(upload: Upload) -> str:
-    """Send the files in one commit, into a private repository unless it is to be public; returns its address.
-
-    WoodshedError, nothing being visible in the repository, where the Hub refuses or cannot be reached, where it is
-    public already and was to be private, and where a file changed since the plan.
-    """
-    if constants.HF_HUB_OFFLINE:
-        raise _not_published(upload.repo, "HF_HUB_OFFLINE is set. Unset it, and run again.")
-    if get_token() is None:
-        raise _not_published(
-            upload.repo, "there is no token here. Run `hf auth login` with a token that may write, and again."
-        )
-    for each in upload.files:
-        if file_sha256(Path(each.file)) != each.sha256:
-            raise WoodshedError(f"'{each.file}' was changed while it was to be sent; run again.")
-    api = HfApi(endpoint=constants.ENDPOINT)
-    try:
-        url = api.create_repo(upload.repo, private=upload.private, exist_ok=True)
-        if upload.private and api.model_info(upload.repo).private is not True:
-            raise _not_published(
-                upload.repo, "it is there already, and public. Say --public, or name another repository."
-            )
-        adds = [CommitOperationAdd(each.name, each.file) for each in upload.files]
-        api.create_commit(upload.repo, adds, commit_message=MESSAGE)
-    except WoodshedError:
-        raise
-    except Exception as error:  # the client lets errors of the network library through, whichever that is
-        raise _explained(error, upload.repo) from error
-    return str(url)
 
 
 def _check_name(repo: str) -> None:
@@ -146,6 +121,32 @@ def _licences(place: Place, card: dict[str, Any]) -> list[Path]:
                 f"The licence file '{path}' is not the base's any more: its bytes were changed."
             )
     return list(named)
+
+
+def _rights(place: Place) -> Rights:
+    """The summary of rights in the header. WoodshedError where there is none, it is no such, or a clip has no right."""
+    said = describe(place.path).rights
+    if said is None:
+        raise WoodshedError(
+            f"Nothing is recorded of the rights in what '{place.path}' learned from, so it is not published. "
+            "A run that Woodshed trained has that record."
+        )
+    try:
+        bases = [
+            Basis(str(name), int(each["clips"]), int(each["recordings"]), float(each["minutes"]))
+            for name, each in said["bases"].items()
+        ]
+        words = [[str(text) for text in said[key]] for key in ("licences", "restrictions")]
+        missing = int(said["clips_without_rights"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WoodshedError(
+            f"What '{place.path}' says of rights is not in the form in which Woodshed says it, so it is not published."
+        ) from error
+    if missing:
+        raise WoodshedError(
+            f"Of {missing} clips that '{place.path}' learned from no right is stated, so it is not published."
+        )
+    return Rights(bases, *words)
 
 
 def _checked(place: Place) -> list[str]:
@@ -182,36 +183,3 @@ def _left_out(place: Place, files: dict[str, Path]) -> list[str]:
     return sorted(
         path.relative_to(place.root).as_posix() for path in found if path.is_file() and path not in gone
     )
-
-
-def _explained(error: Exception, repo: str) -> WoodshedError:
-    """The sentence for what the client raised."""
-    chain = list(_causes(error))
-    status = next((each.response.status_code for each in chain if isinstance(each, HfHubHTTPError)), None)
-    if any(isinstance(each, OfflineModeIsEnabled) for each in chain):
-        what = "HF_HUB_OFFLINE is set. Unset it, and run again."
-    elif status == 401:
-        what = "the Hub does not know who you are. Run `hf auth login` with a token that may write."
-    elif status == 403:
-        what = "your token may not write there. Make one that may, or name a repository of your own."
-    elif status == 404:
-        what = "there is no such owner or repository, or you may not see it."
-    elif status is not None:
-        what = f"the Hub answered {status}. Try again later."
-    elif isinstance(error, ValueError):
-        what = f"the Hub does not take the model card ({str(error).splitlines()[0]})."
-    elif isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-        what = f"a file could not be read: {error}."
-    else:
-        what = f"the Hub ({constants.ENDPOINT}) cannot be reached. Connect to the network and run again."
-    return _not_published(repo, what)
-
-
-def _not_published(repo: str, what: str) -> WoodshedError:
-    return WoodshedError(f"'{repo}': not published, {what}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

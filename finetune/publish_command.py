@@ -37,7 +37,8 @@ def publish(
 
     Example: woodshed publish runs/mykit/export/mykit-comfyui.safetensors --repo ada/mykit
     """
-    from finetune.publish import plan_upload, send
+    from finetune.publish import plan_upload
+    from finetune.publish_send import send
 
     upload = plan_upload(export, repo, public)
     if yes:
@@ -50,19 +51,18 @@ def publish(
 
 def _lines(upload: Upload) -> Iterator[str]:
     yield f"{'Sent' if upload.sent else 'Would go'} to {upload.repo} ({'private' if upload.private else 'public'}):"
-    for each in upload.files:
-        yield f"  {each.name}  {each.bytes:,} bytes  SHA-256 {each.sha256}"
+    for sent in upload.files:
+        yield f"  {sent.name}  {sent.bytes:,} bytes  SHA-256 {sent.sha256}"
     if upload.left_out:
         yield f"Stays here, not of the export: {', '.join(upload.left_out)}"
     if upload.whole_base:
         yield "This is the whole base with the adapter in it: its licence must let you pass on the base itself."
-    licence = upload.card.get("license_name") or upload.card.get("license") or "none named"
-    yield f"Licence, as the card says: {licence}"
-    yield "Rights, as the card says:"
-    for basis, each in upload.rights["bases"].items():
-        yield f"  {basis}: {each['clips']} clips of {each['recordings']} recordings, {each['minutes']:g} min"
-    yield from (f"  licence of recordings: {text}" for text in upload.rights["licences"])
-    yield from (f"  restriction: {text}" for text in upload.rights["restrictions"])
+    yield f"Licence, as the card says: {upload.licence}"
+    yield "Rights, as recorded and as the card was written with:"
+    for each in upload.rights.bases:
+        yield f"  {each.basis}: {each.clips} clips of {each.recordings} recordings, {each.minutes:g} min"
+    yield from (f"  licence of recordings: {text}" for text in upload.rights.licences)
+    yield from (f"  restriction: {text}" for text in upload.rights.restrictions)
     yield "Checked, as `woodshed verify` does:"
     yield from (f"  {check}" for check in upload.checks)
     yield f"Sent: {upload.url}" if upload.sent else "Nothing was sent. To send it, say --yes."

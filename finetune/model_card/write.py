@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError
 
 from finetune.adapter.formats import read_facts
 from finetune.adapter.formats.metadata import base_label
@@ -62,15 +62,20 @@ def write_card(done: Exported, run: Path | None = None, trigger: str | None = No
     WoodshedError where the export or the base cannot be read, or the card not be written.
     """
     out = Path(done.out)
-    subject = _subject(done, trigger)
-    recorded = subject.header.get("base_fingerprint")
     try:
+        subject = _subject(done, trigger)
+        recorded = subject.header.get("base_fingerprint")
         carried = carry_licences(base_folder(done.base, subject.base, recorded), out)
         text = _page(subject, carried, run)
         write_file(card_file(out), text.encode("utf-8", "replace"))
     except OSError as error:
         raise WoodshedError(
             f"'{out}' is exported and whole, and its model card could not be written: {error.strerror}."
+        ) from error
+    except (KeyError, TypeError, AttributeError, ValueError, TemplateError) as error:
+        raise WoodshedError(
+            f"'{out}' is exported and whole, but what its header says of where it comes from is not in Woodshed's "
+            "form, so that it has no model card. --no-card exports it without."
         ) from error
     return Card(str(card_file(out)), [str(each.copy) for each in carried])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import shutil
@@ -16,12 +17,15 @@ import pytest
 from conftest import free_port
 from huggingface_hub import constants
 from provenance_run import Road, walk
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_export import make_run
 from typer.testing import CliRunner
 
 from finetune.cli import app
 from finetune.errors import WoodshedError
-from finetune.publish import plan_upload, send
+from finetune.publish import plan_upload
+from finetune.publish_send import send
 
 LICENCE = "# The Licence of These Weights\n\nBe kind.\nNo commercial use above 3 drums.\n"
 
@@ -127,6 +131,29 @@ def test_what_was_tampered_with_is_refused(single: Path, tmp_path: Path) -> None
     refused(single, "is a link")
 
 
+def test_what_says_nothing_sensible_of_rights_is_refused(tiny_base_folder: Path, tmp_path: Path) -> None:
+    """A header of somebody else's: no statement, and claims of any form."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base_folder, base)
+    (base / "LICENSE").write_text("Be kind.")
+    run("licence", base, "--accept", "--name", "Ada")
+    for number, claims in enumerate(({"rights": {"bases": 5}}, {"rights": {}}, {"rights": [1]})):
+        folder = make_run(tmp_path / f"run-{number}", base)
+        path = folder / "adapter" / "adapter_model.safetensors"
+        with safe_open(path, "pt") as file:
+            header = file.metadata()
+            card = json.loads(header["woodshed"])
+            del card["tensors_sha256"]
+            header["woodshed"] = json.dumps(card | {"provenance": claims})
+        save_file(load_file(path), path, header)
+        out = tmp_path / f"{number}.safetensors"
+        done = ["export", str(folder), "--to", "comfyui", "--out", str(out)]
+        with contextlib.suppress(WoodshedError):
+            CliRunner().invoke(app, done, catch_exceptions=False)
+        assert out.is_file()
+        refused(out, "no model card|is not in the form|Nothing is recorded")
+
+
 @pytest.mark.parametrize(
     "repo", ["mykit", "a/b/c", "ada/my kit", "ada/..", "../ada", "ada/", "ada/my--kit", "ädä/kit"]
 )
@@ -171,7 +198,10 @@ class Taking(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path.endswith("/api/repos/create"):
+        if self.path.endswith("/api/validate-yaml") and b"instance_prompt: bad" in body:
+            type(self).status = 400
+            self.answer({"errors": [{"message": '"instance_prompt" is bad'}]})
+        elif self.path.endswith("/api/repos/create"):
             self.asked.append((self.path, json.loads(body)))
             self.answer({"url": f"{constants.ENDPOINT}/ada/mykit", "id": "ada/mykit", "name": "ada/mykit"})
         elif "/preupload/" in self.path:
@@ -246,6 +276,7 @@ def test_nothing_is_sent_without_yes_and_with_it_exactly_the_plan(single: Path, 
 
 
 def test_a_public_repository_is_not_taken_for_a_private_one(single: Path, hub: type[Taking]) -> None:
+    refused(single, "is there already, and private", "--yes", "--public")
     hub.public = True
     refused(single, "is there already, and public", "--yes")
     assert hub.taken == {}
@@ -259,6 +290,13 @@ def test_a_public_repository_is_not_taken_for_a_private_one(single: Path, hub: t
 def test_what_the_hub_refuses_is_a_sentence(single: Path, hub: type[Taking], status: int, words: str) -> None:
     hub.status = status
     refused(single, words, "--yes")
+
+
+def test_a_card_that_the_hub_does_not_take_is_a_sentence(single: Path, hub: type[Taking]) -> None:
+    card = single.with_name("mykit.md")
+    card.write_text(card.read_text().replace("instance_prompt: mykit", "instance_prompt: bad"))
+    refused(single, 'does not take the head of the model card: .*"instance_prompt" is bad', "--yes")
+    assert hub.taken == {}
 
 
 def test_without_a_token_or_offline_nothing_is_asked(
