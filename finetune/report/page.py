@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import yaml
 from markupsafe import Markup
 
 from finetune.errors import WoodshedError
@@ -20,6 +21,7 @@ from finetune.evaluation.results import Evaluation
 from finetune.files import write_file
 from finetune.progress import progress_bar
 from finetune.provenance import Described, describe
+from finetune.provenance.claims import portable
 from finetune.report.cards import ACTION_TONES, HEADLINES, cards
 from finetune.report.figures import figures
 from finetune.report.rows import Rows, arrange
@@ -35,6 +37,7 @@ from finetune.report.sounds import (
     picture,
     read_sound,
 )
+from finetune.run_folder import recipe_of
 from finetune.tracking.log import read_log
 
 PAGE = "report.html"
@@ -94,7 +97,6 @@ def render(run: Path, evaluation: Evaluation, rows: Rows, heard: dict[str, Heard
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     recommendation = evaluation.recommendation
     provenance = provenance_of(run, recommendation.folder)
-    recipe = run / "recipe.yaml"
     return environment.from_string(_source("page.html")).render(
         evaluation=evaluation,
         headline=HEADLINES[recommendation.action],
@@ -103,7 +105,7 @@ def render(run: Path, evaluation: Evaluation, rows: Rows, heard: dict[str, Heard
         rows=rows,
         heard=heard,
         groups=figures(evaluation, read_log(run)),
-        recipe=_at_home(recipe.read_text("utf-8", errors="replace")) if recipe.is_file() else None,
+        recipe=recipe_text(run),
         provenance=provenance,
         verify=shlex.join(["woodshed", "verify", _short(run / recommendation.folder, run)]),
         kind=kind,
@@ -165,9 +167,13 @@ def _short(path: Path, run: Path) -> str:
     return path.resolve().relative_to(run.resolve().parent.parent).as_posix()
 
 
-def _at_home(recipe: str) -> str:
-    """With ~ for the user's folder: a page is for others too."""
-    return recipe.replace(str(Path.home()) + "/", "~/")
+def recipe_text(run: Path) -> str | None:
+    """Every key of the run's recipe that holds on another machine too, folders by their names alone: a page is for
+    others. None where recipe.yaml is not there any more, or is none."""
+    try:
+        return yaml.safe_dump(portable(recipe_of(run)), sort_keys=False, allow_unicode=True)
+    except WoodshedError:
+        return None
 
 
 def _source(name: str) -> str:

@@ -71,7 +71,8 @@ def test_every_figure_is_in_the_page_with_its_words(run: Path) -> None:
     assert evaluation.recommendation.reasons[0] in words
     for number in ("35 %", "0.9800", "-32.7 % (-34.7 to -30.7 %)", "0.31", "0.06", "0.058 (0.03 to 0.09)"):
         assert number in words, number
-    assert "loss while training" in words and "optimizer:" in words
+    assert "loss while training" in words and "optimizer.learning_rate:" in words
+    assert str(run.parent) not in words, "a folder of this machine"
     assert f"woodshed verify {run.parent.name}/{run.name}/best" in words
     assert (run / "report.html").read_text("utf-8").count('class="chart" role="img"') == 10
 
