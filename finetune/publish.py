@@ -71,6 +71,10 @@ class Upload:
 def plan_upload(export: Path, repo: str, public: bool) -> Upload:
     """The upload of an export, nothing of it sent. WoodshedError for what may not be published, with the reason."""
     _check_name(repo)
+    if not export.is_dir() and not (export.is_file() and export.suffix == ".safetensors"):
+        raise WoodshedError(
+            f"There is no export in '{export}': name the folder or the .safetensors file that `woodshed export` wrote."
+        )
     place = find_place(export)
     card = read_card(place.path)
     licences = _licences(place, card)

@@ -113,8 +113,11 @@ def test_without_card_or_licence_it_is_refused(road: Road, single: Path, tmp_pat
     for damaged in ("", "no metadata", "---\n[\n---\n", "---\n- 1\n---\n"):
         card.write_text(damaged)
         refused(single, "cannot be read|no licence file")
+    refused(card, "There is no export")
     card.unlink()
     refused(single, "has no model card")
+    refused(tmp_path / "nothing", "There is no export")
+    refused(road.run, "has no model card")
 
 
 def test_what_was_tampered_with_is_refused(single: Path, tmp_path: Path) -> None:
