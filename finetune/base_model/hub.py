@@ -28,9 +28,12 @@ SHORT_NAMES = {
 }
 DIFFUSERS_PARTS = ("transformer", "duration_embedder", "vae", "text_encoder", "tokenizer")
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_FACTS = ["model_config.json", "transformer/config.json", "LICENSE*", "LICENCE*", "NOTICE*"]
+_TERMS = ("LICENSE*", "LICENCE*", "NOTICE*")
+_FACTS = ["model_config.json", "transformer/config.json", *_TERMS]
 _DIFFUSERS = [
-    f"{part}/{kind}" for part in (*DIFFUSERS_PARTS, "scheduler") for kind in ("*.json", "*.safetensors")
+    f"{part}/{kind}"
+    for part in (*DIFFUSERS_PARTS, "scheduler")
+    for kind in ("*.json", "*.safetensors", *_TERMS)
 ]
 
 
@@ -76,7 +79,7 @@ def fetch_text_encoder(repo: str, folder: str, fetch: bool) -> Path:
 
 
 def _text_files(folder: str) -> list[str]:
-    return [f"{folder}/*.json", f"{folder}/*.safetensors", f"{folder}/tokenizer*"]
+    return [f"{folder}/{kind}" for kind in ("*.json", "*.safetensors", "tokenizer*", *_TERMS)]
 
 
 def _fetch(repo: str, patterns: list[str], *wanted: str) -> Path:

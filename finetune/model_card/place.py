@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from huggingface_hub import ModelCard
 from finetune.errors import WoodshedError
 
 README = "README.md"
+_LICENCE = re.compile(r"LICEN[SC]E|NOTICE", re.IGNORECASE)
 OURS = "woodshed"  # the card's key for what Woodshed itself reads again
 
 
@@ -55,7 +57,7 @@ def read_card(export: Path) -> dict[str, Any]:
 def named_licences(export: Path, card: dict[str, Any]) -> dict[Path, str]:
     """The licence files beside an export that its card names, each with the SHA-256 it had where it was copied from.
 
-    WoodshedError for a name that leads elsewhere.
+    WoodshedError for a name that leads elsewhere, or is not that of a licence.
     """
     ours = card.get(OURS)
     named = ours.get("licences") if isinstance(ours, dict) else None
@@ -63,6 +65,10 @@ def named_licences(export: Path, card: dict[str, Any]) -> dict[Path, str]:
     found: dict[Path, str] = {}
     for name, digest in (named if isinstance(named, dict) else {}).items():
         path = folder / str(name)
+        if not _LICENCE.search(path.name):
+            raise WoodshedError(
+                f"The model card of '{export}' names as a licence what is not called one: '{name}'."
+            )
         if not path.resolve().is_relative_to(folder.resolve()) or ".." in Path(str(name)).parts:
             raise WoodshedError(f"The model card of '{export}' names a licence file elsewhere: '{name}'.")
         found[path] = str(digest)

@@ -32,6 +32,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("published") / "base"
     write_checkpoint(root, GEOMETRIES["tiny"])
     (root / "LICENSE.md").write_text("Be kind.")
+    (root / TEXT_FOLDER / "LICENSE").write_text("Be kind to the text, too.")
     for other in ("README.md", "model.ckpt", "svd_bases.pt", f"{TEXT_FOLDER}/pytorch_model.bin", "demo.wav"):
         (root / other).write_bytes(b"not needed")
     return root
@@ -67,7 +68,7 @@ def test_a_base_is_fetched_once_and_only_what_it_needs(hub: Hub, published: Path
     base = load_base("small-music-base")
     text = {
         f"{TEXT_FOLDER}/{file}"
-        for file in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+        for file in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "LICENSE")
     }
     assert set(hub.files_asked()) == {"model_config.json", "model.safetensors", "LICENSE.md", *text}
     assert base.fingerprint == load_base(str(published)).fingerprint

@@ -108,6 +108,8 @@ def test_without_card_or_licence_it_is_refused(road: Road, single: Path, tmp_pat
     text = card.read_text()
     card.write_text(text.replace("mykit.LICENSE.md: ", "../mykit.LICENSE.md: "))
     refused(single, "names a licence file elsewhere")
+    card.write_text(text.replace("mykit.LICENSE.md: ", "secret.txt: "))
+    refused(single, "names as a licence what is not called one")
     card.write_text("---\nwoodshed: {licences: {}}\n---\n")
     refused(single, "has no licence file of its base")
     for damaged in ("", "no metadata", "---\n[\n---\n", "---\n- 1\n---\n"):
