@@ -83,6 +83,7 @@ def readable(name: str) -> str:
 
 def _recordings_table(report: Report) -> Table:
     table = Table("recording", "slices", "for", "BPM", "heard", "metre", "downbeat", box=SIMPLE)
+    table.columns[0].overflow = "fold"  # a name is never cut off
     for each in report.recordings:
         table.add_row(
             escape(readable(each.recording)),

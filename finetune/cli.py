@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -32,12 +34,14 @@ from finetune.train_command import resume, train
 
 app = typer.Typer(
     help="Turn your own percussion recordings into an adapter for Stable Audio 3, on your own machine.\n\n"
-    "The road: prep a folder of recordings into a dataset, train an adapter on it, generate to hear it. "
-    "Start with [bold]woodshed demo[/bold]: the whole road on an embedded library and base, in minutes on a CPU.",
+    "The road: `prep` a folder of recordings into a dataset, `review` it, `train` an adapter on it, `evaluate` what it "
+    "learned, `generate` to hear it, `export` it for another program. With `keys` it is signed, and `verify` proves "
+    "what it was made from.\n\n"
+    "Start with `woodshed demo`: the whole road on an embedded library and base, in minutes on a CPU.",
     epilog="Every verb takes --json (one object on stdout, words on stderr). Exit codes: 0 done, 1 failed, "
-    "2 wrong usage, 130 stopped with Ctrl-C.",
+    "2 wrong usage, 130 stopped with Ctrl-C; `prep` and `verify` have more.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -72,29 +76,31 @@ def report_on(
         report_dataset(folder, as_json)
 
 
-app.command("prep")(prep)
-app.command("captions")(captions)
-app.command("report")(report_on)
-app.command("review")(review)
-app.command("train")(train)
-app.command("resume")(resume)
-app.command("plan")(plan)
-app.command("licence")(licence)
-app.command("generate")(generate)
-app.command("evaluate")(evaluate)
-app.command("export")(export)
-app.command("convert")(convert)
-app.command("inspect")(inspect)
-app.command("publish")(publish)
-app.command("keys")(keys)
-app.command("verify")(verify)
-app.command("prove-inclusion")(prove_inclusion)
-app.command("withdraw")(withdraw)
-app.add_typer(bench, name="bench")
+VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "From recordings to a dataset": {
+        "prep": prep,
+        "captions": captions,
+        "report": report_on,
+        "review": review,
+    },
+    "From a dataset to an adapter": {"licence": licence, "plan": plan, "train": train, "resume": resume},
+    "Hear it, judge it": {"generate": generate, "evaluate": evaluate},
+    "Take it elsewhere": {"export": export, "convert": convert, "inspect": inspect, "publish": publish},
+    "Prove what it was made from": {
+        "keys": keys,
+        "verify": verify,
+        "prove-inclusion": prove_inclusion,
+        "withdraw": withdraw,
+    },
+}
+TRY = "Try it, measure it"
+for panel, verbs in VERBS.items():
+    for name, verb in verbs.items():
+        app.command(name, rich_help_panel=panel)(verb)
 FAILED = 1
 
 
-@app.command()
+@app.command(rich_help_panel=TRY)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
     minutes: Annotated[float, typer.Option(min=0.1, help="About how long to train.")] = 3.0,
@@ -111,9 +117,14 @@ def demo(
     report(result, as_json, result.story())
 
 
+app.add_typer(bench, name="bench", rich_help_panel=TRY)
+
+
 def main() -> None:
     """Run the command; a WoodshedError or DatasetError is one sentence and exit 1, never a traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Else bitsandbytes advises, on some processors, to install a package that nothing here needs.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         app()
     except (WoodshedError, DatasetError, PrepError) as error:

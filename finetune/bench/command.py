@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetune.base_model.storage import Precision
     from finetune.bench.training import Measured, Wanted
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(rich_markup_mode="markdown")
 
 PARTS = tuple(PartName)
 
