@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +44,22 @@ def recordings() -> Path:
             f"no real recordings in {folder}: set WOODSHED_RECORDINGS to a folder with takes/ and loops/"
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Headless Chromium, driven by Playwright (the extra `browser`); a skip where either is missing."""
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+    )
+    path = next(
+        (found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None
+    )
+    if not path:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        yield browser
+        browser.close()

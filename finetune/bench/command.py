@@ -238,14 +238,7 @@ def slicing(
     from finetune.bench.slicing import benchmark
 
     part = benchmark(recordings, grooves, seed)
-    if as_json:
-        print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
-        return
-    words.print(table([part], "Preparation, measured"))
-    for grid in part.grids:
-        words.print(grid_table(grid))
-    for note in part.notes:
-        words.print(escape(note))
+    _report_part(part, "Preparation, measured", as_json)
 
 
 @app.command()
@@ -274,14 +267,7 @@ def copies(
     from finetune.bench.copies import benchmark
 
     part = benchmark(recordings, clips, seed, autoencoder)
-    if as_json:
-        print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
-        return
-    words.print(table([part], "Near copies, measured"))
-    for grid in part.grids:
-        words.print(grid_table(grid))
-    for note in part.notes:
-        words.print(escape(note))
+    _report_part(part, "Near copies, measured", as_json)
 
 
 @app.command()
@@ -304,10 +290,14 @@ def proof(
     from finetune.evaluation.score import Settings
 
     part = benchmark(out, Settings(sounds=sounds, seeds=seeds, steps=steps))
+    _report_part(part, "Evaluations, measured", as_json)
+
+
+def _report_part(part: Part, title: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"ok": True, "parts": {part.name: part.as_json()}}))
         return
-    words.print(table([part], "Evaluations, measured"))
+    words.print(table([part], title))
     for grid in part.grids:
         words.print(grid_table(grid))
     for note in part.notes:

@@ -28,24 +28,6 @@ PATIENCE = 20_000
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    path = next(
-        (found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None
-    )
-    if not path:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def whole(library, tmp_path_factory, run_prep) -> Path:
     dataset = tmp_path_factory.mktemp("browsed") / "ds"
     assert run_prep(library, dataset, "--bars", "1").code == 0

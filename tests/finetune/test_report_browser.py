@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,24 +23,6 @@ from tests.finetune.listening import SECONDS, write_run
 DESKTOP, PHONE = {"width": 1280, "height": 820}, {"width": 390, "height": 844}
 PATIENCE = 20_000
 """Milliseconds; a busy machine is not a fault."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    path = next(
-        (found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None
-    )
-    if not path:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
