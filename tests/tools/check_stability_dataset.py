@@ -26,7 +26,9 @@ RATE = 44_100
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.tools.check_stability_dataset", description=__doc__
+        prog="python -m tests.tools.check_stability_dataset",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkout", type=Path)
     parser.add_argument("dataset", type=Path)

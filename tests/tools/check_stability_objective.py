@@ -29,7 +29,9 @@ COUNT, FRAMES, SHARES = 20_000, 60, [0.1, 0.8, 0.1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.tools.check_stability_objective", description=__doc__
+        prog="python -m tests.tools.check_stability_objective",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkout", type=Path)
     sys.path.insert(0, str(parser.parse_args().checkout))
