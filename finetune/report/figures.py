@@ -223,10 +223,10 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def interval(figure: Figure, percent: bool = True) -> str:
-    """-33 % (-35 to -31 %); without the bounds where there are none."""
+    """-33 % (-35 to -31 %); without the bounds where there are none, or nothing to draw from."""
     show = (lambda value: f"{100 * value:.3g}") if percent else (lambda value: f"{value:.3g}")
     unit = " %" if percent else ""
-    if figure.low is None or figure.high is None:
+    if figure.low is None or figure.high is None or figure.low == figure.high:
         return f"{show(figure.value)}{unit}"
     return f"{show(figure.value)}{unit} ({show(figure.low)} to {show(figure.high)}{unit})"
 
