@@ -28,7 +28,9 @@ def check_accepted(root: Path, base: str) -> None:
         )
         return
     known = acceptances()
-    waiting = [licence for licence in licences if licence.sha256 not in known and licence.sha256 != _own()]
+    waiting = [
+        licence for licence in licences if licence.sha256 not in known and licence.sha256 != own_licence()
+    ]
     if not waiting:
         return
     if not _can_ask():
@@ -64,7 +66,7 @@ def _ask(licence: Licence, base: str) -> None:
 
 
 @cache
-def _own() -> str:
+def own_licence() -> str:
     """The SHA-256 of Woodshed's own licence: the starter's, also where an adapter was merged into it."""
     own = files("finetune") / "base_model" / "starter" / "weights" / "LICENSE"
     return hashlib.sha256(own.read_bytes()).hexdigest()

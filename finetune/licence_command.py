@@ -91,12 +91,16 @@ def _shown(file: Path, title: str, sha256: str) -> Shown:
 
 
 def _page(shown: Shown) -> str:
+    from finetune.first_use import own_licence
+
     lines = [shown.text.rstrip(), "", f"{shown.file}", f"SHA-256 {shown.sha256}"]
     if shown.commercial:
         lines += ["Lines that speak of money, selling or attribution:"]
         lines += [f"  {each.line:>4}  {each.text}" for each in shown.commercial]
     if shown.accepted_by:
         lines.append(f"Accepted by {shown.accepted_by}, {shown.accepted_at}.")
+    elif shown.sha256 == own_licence():
+        lines.append("It is Woodshed's own: nothing is asked.")
     else:
         lines.append("Not accepted on this machine.")
     return "\n".join(lines)

@@ -24,7 +24,9 @@ def locate(path: Path) -> tuple[Format, Path]:
             return "diffusers", single
         return "peft", find_adapter(path)
     if not path.exists():
-        raise WoodshedError(f"There is no adapter '{path}'.")
+        raise WoodshedError(
+            f"There is no adapter '{path}'. Name a run such as runs/mykit, an adapter's folder or a .safetensors file."
+        )
     _, names = read_header(path)
     if any(stability.MARK in name for name in names):
         return "stable-audio-3", path
