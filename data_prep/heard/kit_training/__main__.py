@@ -42,7 +42,9 @@ SILENT = 1e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.heard.kit_training", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("folder", type=Path, help="where the packages were unpacked")
     parser.add_argument("--recordings", type=Path, help="folder with one_shots/ and takes/ to test on too")
     parser.add_argument(
