@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode="markdown")
 
 PARTS = tuple(PartName)
+IN_A_FILE = 180
+"""Characters of a wide table's line where it goes to no terminal."""
 
 
 class Size(StrEnum):
@@ -299,7 +301,7 @@ def _report_part(part: Part, title: str, as_json: bool) -> None:
         return
     words.print(table([part], title))
     for grid in part.grids:
-        words.print(grid_table(grid))
+        words.print(grid_table(grid), width=None if words.is_terminal else IN_A_FILE)
     for note in part.notes:
         words.print(escape(note))
 
