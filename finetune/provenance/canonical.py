@@ -24,7 +24,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_object(content: bytes, what: str) -> dict[str, Any]:
+def read_object(content: bytes | str, what: str) -> dict[str, Any]:
     """A JSON object; WoodshedError, which begins with `what`, for anything else."""
     try:
         found = json.loads(content)

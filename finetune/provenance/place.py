@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from finetune.adapter.formats import diffusers
 from finetune.adapter.formats.peft import WEIGHTS
 from finetune.adapter.formats.tensors import read_header
 from finetune.errors import WoodshedError
+from finetune.provenance.canonical import read_object
 
 IN_FOLDER, BESIDE = "statement.dsse.json", ".dsse.json"
 _WEIGHTS_IN_FOLDER = ("*.safetensors", "transformer/*.safetensors")
@@ -74,20 +74,10 @@ def cards(place: Place) -> dict[str, dict[str, Any]]:
         if name.endswith(".safetensors"):
             text = read_header(place.root / name)[0].get("woodshed")
             if text is not None:
-                found[name] = _card(text, name)
+                found[name] = read_object(text, f"The card in the header of '{name}'")
     return found
 
 
 def claims_of(place: Place) -> dict[str, Any] | None:
     """What the header says of where the adapter comes from; None for one made before or elsewhere."""
     return next((card[HEADER] for card in cards(place).values() if isinstance(card.get(HEADER), dict)), None)
-
-
-def _card(text: str, name: str) -> dict[str, Any]:
-    try:
-        card = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WoodshedError(f"The card in the header of '{name}' is no JSON: {error}.") from error
-    if not isinstance(card, dict):
-        raise WoodshedError(f"The card in the header of '{name}' is no JSON object.")
-    return card
