@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finetune.adapter_option import AdapterOption, read_option
 from finetune.errors import WoodshedError
+from finetune.files import from_home
 
 
 @pytest.mark.parametrize(
@@ -62,11 +63,12 @@ def test_what_cannot_be_is_a_sentence(text: str, words: str) -> None:
     st.floats(-10, 10),
     st.floats(0, 0.4).map(lambda x: round(x, 4)),
 )
+@example("~0", 0.0, 0.0)
 def test_whatever_the_path_its_strength_and_interval_are_found(
     path: str, strength: float, low: float
 ) -> None:
     option = read_option(f"./{path}/kit:{strength!r}@{low:f}-0.5")
-    assert option == AdapterOption(Path(f"./{path}/kit").expanduser(), strength, (low, 0.5))
+    assert option == AdapterOption(from_home(f"./{path}/kit"), strength, (low, 0.5))
 
 
 @given(st.text(max_size=30))
